@@ -1,0 +1,163 @@
+//! Where a plugin's values wait until the host copies them. The buffers are kept from round to
+//! round, so a round that is no larger than the last allocates nothing here.
+
+use crate::record::Field;
+use crate::schema::ValueType;
+
+/// The values of one column.
+#[derive(Debug, Clone)]
+pub struct Column {
+    pub(crate) values: Values,
+    /// One byte a row, 0 where the value is missing; empty while none is.
+    pub(crate) validity: Vec<u8>,
+    pub(crate) rows: usize,
+}
+
+/// Storage of a column by its [`ValueType`].
+#[derive(Debug, Clone)]
+pub enum Values {
+    /// Unsigned integers.
+    U64(Vec<u64>),
+    /// Signed integers.
+    I64(Vec<i64>),
+    /// Floats.
+    F64(Vec<f64>),
+    /// Booleans, one byte each.
+    Bool(Vec<u8>),
+    /// Text or lists of text: all bytes, and where each row ends.
+    Text {
+        /// End of each row in `bytes`.
+        ends: Vec<u32>,
+        /// All rows, one after the other.
+        bytes: Vec<u8>,
+    },
+}
+
+impl Column {
+    /// An empty column.
+    pub fn new(value: ValueType) -> Self {
+        let values = match value {
+            ValueType::U64 => Values::U64(Vec::new()),
+            ValueType::I64 => Values::I64(Vec::new()),
+            ValueType::F64 => Values::F64(Vec::new()),
+            ValueType::Bool => Values::Bool(Vec::new()),
+            ValueType::Text | ValueType::TextList => {
+                Values::Text { ends: Vec::new(), bytes: Vec::new() }
+            }
+        };
+        Self { values, validity: Vec::new(), rows: 0 }
+    }
+
+    /// Forgets the rows, keeps the buffers.
+    pub(crate) fn clear(&mut self) {
+        match &mut self.values {
+            Values::U64(values) => values.clear(),
+            Values::I64(values) => values.clear(),
+            Values::F64(values) => values.clear(),
+            Values::Bool(values) => values.clear(),
+            Values::Text { ends, bytes } => {
+                ends.clear();
+                bytes.clear();
+            }
+        }
+        self.validity.clear();
+        self.rows = 0;
+    }
+
+    /// The stored values.
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// Whether the value of `row` is present.
+    pub fn is_valid(&self, row: usize) -> bool {
+        self.validity.get(row).is_none_or(|valid| *valid != 0)
+    }
+
+    /// Adds a missing value.
+    pub fn push_null(&mut self) {
+        match &mut self.values {
+            Values::U64(values) => values.push(0),
+            Values::I64(values) => values.push(0),
+            Values::F64(values) => values.push(0.0),
+            Values::Bool(values) => values.push(0),
+            Values::Text { ends, bytes } => ends.push(bytes.len() as u32),
+        }
+        if self.validity.is_empty() {
+            self.validity.resize(self.rows, 1);
+        }
+        self.validity.push(0);
+        self.rows += 1;
+    }
+
+    fn present(&mut self) {
+        if !self.validity.is_empty() {
+            self.validity.push(1);
+        }
+        self.rows += 1;
+    }
+
+    /// Adds a value to a column of unsigned integers.
+    pub fn push_u64(&mut self, value: u64) {
+        if let Values::U64(values) = &mut self.values {
+            values.push(value);
+            self.present();
+        }
+    }
+
+    /// Adds a value to a column of signed integers.
+    pub fn push_i64(&mut self, value: i64) {
+        if let Values::I64(values) = &mut self.values {
+            values.push(value);
+            self.present();
+        }
+    }
+
+    /// Adds a value to a column of floats. A value that is not a finite number is stored as
+    /// missing.
+    pub fn push_f64(&mut self, value: f64) {
+        if !value.is_finite() {
+            return self.push_null();
+        }
+        if let Values::F64(values) = &mut self.values {
+            values.push(value);
+            self.present();
+        }
+    }
+
+    /// Adds a value to a column of booleans.
+    pub fn push_bool(&mut self, value: bool) {
+        if let Values::Bool(values) = &mut self.values {
+            values.push(u8::from(value));
+            self.present();
+        }
+    }
+
+    /// Adds a value to a column of text.
+    pub fn push_text(&mut self, value: &str) {
+        if let Values::Text { ends, bytes } = &mut self.values {
+            bytes.extend_from_slice(value.as_bytes());
+            ends.push(bytes.len() as u32);
+            self.present();
+        }
+    }
+
+    /// Adds a value to a column of text lists. A NUL inside an item would split it and is left
+    /// out.
+    pub fn push_list<'a>(&mut self, items: impl IntoIterator<Item = &'a str>) {
+        if let Values::Text { ends, bytes } = &mut self.values {
+            for item in items {
+                bytes.extend(item.bytes().filter(|byte| *byte != 0));
+                bytes.push(0);
+            }
+            ends.push(bytes.len() as u32);
+            self.present();
+        }
+    }
+}
+
+/// Appends one field of a record to its column; the derive macro calls it.
+#[doc(hidden)]
+pub fn push_field<F: Field>(field: &F, column: &mut Column) {
+    field.push(column);
+}

@@ -1,0 +1,83 @@
+//! Write a collector plugin for Dropsonde.
+//!
+//! A plugin is a `cdylib` that exports one kind of collector. The host loads it at run time,
+//! tries it out in a child process first, and then calls it on schedule:
+//!
+//! ```
+//! use dropsonde_plugin_api::prelude::*;
+//!
+//! /// How long the machine has been up.
+//! #[derive(Record)]
+//! struct Uptime {
+//!     /// Time since boot.
+//!     #[gauge(unit = "s")]
+//!     uptime_seconds: f64,
+//! }
+//!
+//! struct UptimeCollector;
+//!
+//! impl Collector for UptimeCollector {
+//!     type Settings = NoSettings;
+//!     type Streams = (Uptime,);
+//!
+//!     fn create(_: NoSettings, _: Host) -> Result<Self> {
+//!         Ok(Self)
+//!     }
+//!
+//!     fn collect(&mut self, out: &mut Batch) -> Result<()> {
+//!         let text = std::fs::read_to_string("/proc/uptime")?;
+//!         let uptime_seconds = text.split(' ').next().unwrap_or_default().parse()?;
+//!         out.push(Uptime { uptime_seconds })
+//!     }
+//! }
+//!
+//! export_plugin!(collector = UptimeCollector, name = "uptime");
+//! # fn main() {}
+//! ```
+//!
+//! * [`Collector`] is polled; [`EventSource`] runs until it is told to stop.
+//! * [`Record`](derive@Record) declares a stream: its columns, their roles, units and descriptions.
+//! * [`settings`] makes a struct that the host fills from the user's TOML.
+//! * [`Host`] gives the log and a state directory.
+//! * [`export_plugin!`] exports the plugin. The author writes no `unsafe`.
+//!
+//! A panic in any of these functions is caught; the instance is dropped and the host starts a
+//! new one after a pause. Every call has a deadline, so a call that blocks for ever ends the
+//! instance, not the host.
+
+#![warn(missing_docs)]
+
+#[allow(unsafe_code)] // the one module in which both sides of the boundary meet
+pub mod abi;
+mod collector;
+mod column;
+mod error;
+mod host;
+mod kept_file;
+mod record;
+pub mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use collector::{Batch, Collector, Emitter, EventSource, NoSettings, Streams};
+pub use column::{Column, Values};
+pub use dropsonde_plugin_derive::{Record, settings};
+pub use error::{Error, Result};
+pub use host::{Host, Level};
+pub use kept_file::KeptFile;
+pub use record::{AttributeField, CounterField, Field, GaugeField, KeyField, Record};
+
+/// What a plugin usually needs, in one `use`.
+pub mod prelude {
+    pub use crate::{
+        Batch, Collector, Emitter, Error, EventSource, Host, KeptFile, NoSettings, Record, Result,
+        export_plugin, settings,
+    };
+}
+
+/// Used by the macros; not for hand-written code.
+#[doc(hidden)]
+pub mod private {
+    pub use crate::column::push_field;
+    pub use serde;
+}

@@ -1,0 +1,1 @@
+//! CPU usage, frequency, temperature and load, overall and per core.

@@ -1,0 +1,1 @@
+//! Paging and fault counters of the kernel, from `/proc/vmstat`.

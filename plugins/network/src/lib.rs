@@ -1,0 +1,1 @@
+//! Traffic of the network interfaces, each and in total.

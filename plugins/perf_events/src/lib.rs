@@ -1,0 +1,1 @@
+//! Hardware and software performance events by perf_event_open.
