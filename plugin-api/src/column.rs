@@ -69,6 +69,11 @@ impl Column {
         &self.values
     }
 
+    /// One byte a row, 0 where the value is missing; empty if none is.
+    pub fn validity(&self) -> &[u8] {
+        &self.validity
+    }
+
     /// Whether the value of `row` is present.
     pub fn is_valid(&self, row: usize) -> bool {
         self.validity.get(row).is_none_or(|valid| *valid != 0)

@@ -1,0 +1,102 @@
+//! The trial: a process runner that is asked for one round.
+
+use std::time::Duration;
+
+use dropsonde_plugin_api::abi::Kind;
+use tokio::time::timeout;
+
+use super::Image;
+use crate::config::CollectorSpec;
+use crate::control::Services;
+use crate::model::check;
+use crate::runner::{Failure, Reply, Request, start_process};
+use crate::slot::{Ready, begin};
+
+/// What the trial showed.
+pub(crate) enum Probed {
+    /// It ran its round; the runner is alive and may stay.
+    Ready(Box<Ready>),
+    /// It is sound, and could not be created with these settings, or on this machine now.
+    NotCreated(Failure),
+}
+
+/// Tries an image out. An error is a rejection of the image: it could not be loaded, crashed,
+/// panicked, hung, or handed over nonsense.
+pub(crate) async fn probe(
+    services: &Services,
+    image: &Image,
+    spec: CollectorSpec,
+) -> Result<Probed, Failure> {
+    let deadline = spec.deadline;
+    let late = || Failure::Deadline(humantime::format_duration(deadline).to_string());
+    timeout(deadline, try_out(services, image, spec)).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn try_out(
+    services: &Services,
+    image: &Image,
+    spec: CollectorSpec,
+) -> Result<Probed, Failure> {
+    let mut runner = start_process(&services.spawner, begin(services, image, &spec));
+    let mut streams = Vec::new();
+    let mut interval = Duration::from_secs(1);
+    let mut batches = Vec::new();
+    let outcome = loop {
+        match runner.replies.recv().await {
+            Some(Reply::Described { streams: declared, interval_ms }) => {
+                streams = declared;
+                interval = Duration::from_millis(interval_ms.max(10));
+            }
+            Some(Reply::Created) if image.manifest.kind == Kind::Events => break Ok(Vec::new()),
+            Some(Reply::Created) => runner.send(Request::Collect { id: 0, wanted: u64::MAX }),
+            Some(Reply::Batch(mut batch)) => {
+                check(&streams, &mut batch)
+                    .map_err(|error| Failure::BadBatch(error.to_string()))?;
+                batches.push(batch);
+            }
+            Some(Reply::Done { outcome: Err(failure), .. }) if is_unsound(&failure) => {
+                return Err(failure);
+            }
+            Some(Reply::Done { outcome, .. }) => break outcome,
+            Some(Reply::Log { .. } | Reply::SettingsGood) => {}
+            Some(Reply::Closed(failure)) => {
+                let failure = failure.unwrap_or(Failure::Returned);
+                if is_unsound(&failure) {
+                    return Err(failure);
+                }
+                return Ok(Probed::NotCreated(failure));
+            }
+            None => return Err(Failure::Returned),
+        }
+    };
+    Ok(Probed::Ready(Box::new(Ready { spec, runner, streams, interval, batches, outcome })))
+}
+
+/// Whether a failure speaks against the image itself. An error that the author returned does
+/// not: the settings or the machine may be at fault.
+fn is_unsound(failure: &Failure) -> bool {
+    !matches!(failure, Failure::Failed(_) | Failure::Settings { .. } | Failure::Spawn(_))
+}
+
+/// Checks settings in a child process, without creating an instance.
+pub(crate) async fn check_settings(
+    services: &Services,
+    image: &Image,
+    spec: &CollectorSpec,
+) -> Result<(), Failure> {
+    let mut request = begin(services, image, spec);
+    request.check_only = true;
+    let mut runner = start_process(&services.spawner, request);
+    let checked = async {
+        loop {
+            match runner.replies.recv().await {
+                Some(Reply::SettingsGood) => return Ok(()),
+                Some(Reply::Closed(failure)) => return Err(failure.unwrap_or(Failure::Returned)),
+                Some(_) => {}
+                None => return Err(Failure::Returned),
+            }
+        }
+    };
+    let late = || Err(Failure::Deadline(humantime::format_duration(spec.deadline).to_string()));
+    timeout(spec.deadline, checked).await.unwrap_or_else(|_| late())
+}

@@ -1,0 +1,181 @@
+//! `dropsonde run`: configure, start, serve, drain.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::{EX_CONFIG, Output, RunArgs, fail, runtime};
+use crate::bus::{Overflow, Subscribe, Subscription};
+use crate::clock;
+use crate::config::Config;
+use crate::control::{Builder, Host, StartError};
+use crate::sink::{http, json};
+
+pub(super) fn run(args: &RunArgs) -> ExitCode {
+    let sources = args.common.sources();
+    let config = match Config::load(&sources) {
+        Ok(config) => config,
+        Err(errors) => return fail(EX_CONFIG, errors),
+    };
+    if let Some(missing) = args.common.plugins.iter().find(|directory| !directory.is_dir()) {
+        let text = format!("--plugins {}: there is no such directory", missing.display());
+        return fail(EX_CONFIG, text);
+    }
+    tracing_subscriber::fmt()
+        .with_max_level(args.log.unwrap_or(config.log))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, format_args!("can't start: {error}")),
+    };
+    let ended = runtime.block_on(async {
+        let builder = Builder::new(sources);
+        if args.once { once(builder, args.wait).await } else { serve(builder, &config, args).await }
+    });
+    // What still blocks must not keep the process alive.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    ended
+}
+
+fn started(started: Result<Host, StartError>) -> Result<Host, ExitCode> {
+    started.map_err(|error| match error {
+        StartError::Config(errors) => fail(EX_CONFIG, errors),
+        other => fail(1, other),
+    })
+}
+
+/// Two rounds, one snapshot.
+async fn once(builder: Builder, wait: Duration) -> ExitCode {
+    let host = match started(builder.on_request_only().start()) {
+        Ok(host) => host,
+        Err(code) => return code,
+    };
+    host.settled().await;
+    tokio::time::sleep(wait).await;
+    let batches = host.snapshot(Some(Duration::ZERO)).await;
+    let mut text = json::snapshot(&batches, clock::wall()).to_string();
+    text.push('\n');
+    let empty = batches.is_empty();
+    host.shutdown().await;
+    if empty {
+        return fail(1, "no collector delivered anything; see the log above");
+    }
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, format_args!("standard output: {error}")),
+    }
+}
+
+async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
+    let listener = match TcpListener::bind(config.listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            let text = format!("can't listen on {}: {error}; choose another --listen", config.listen);
+            return fail(1, text);
+        }
+    };
+    let host = match started(builder.start()) {
+        Ok(host) => host,
+        Err(code) => return code,
+    };
+    let output = args.output.map(|Output::Ndjson| {
+        let subscribe = |pattern| Subscribe::to(pattern).and_then(|all| all.and("events.>"));
+        subscribe("metrics.>").map(|request| {
+            let request = request.named("stdout").overflow(Overflow::DropOldest(4096));
+            tokio::spawn(print(host.subscribe(request)))
+        })
+    });
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!("listening on http://{address}");
+        if config.listen.port() == 0 {
+            eprintln!("listening on http://{address}");
+        }
+    }
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(http::serve(listener, host.clone(), async {
+        let _ = stopped.await;
+    }));
+    let broken = async {
+        match output {
+            Some(Ok(printing)) => printing.await.ok().flatten(),
+            _ => std::future::pending().await,
+        }
+    };
+    let code = tokio::select! {
+        code = signals(&host) => code,
+        error = broken => match error {
+            // Whoever read has read enough, as with head(1).
+            Some(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Some(error) => fail(1, format_args!("standard output: {error}")),
+            None => ExitCode::SUCCESS,
+        },
+    };
+    // Drain: no new requests, then the collectors; a client that never reads is not waited for.
+    let _ = stop.send(());
+    host.shutdown().await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+    code
+}
+
+/// SIGTERM and SIGINT end, SIGHUP reloads.
+async fn signals(host: &Host) -> ExitCode {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        return fail(1, "can't handle signals");
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => break tracing::info!("SIGINT: draining"),
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: reloading");
+                host.reload().await; // the outcome is in the log
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Prints batches until standard output fails. The writing is done on a thread of its own: a
+/// reader that stalls stalls nothing else, and loses its own batches.
+async fn print(mut batches: Subscription) -> Option<std::io::Error> {
+    let (lines, queue) = std::sync::mpsc::sync_channel::<std::sync::Arc<str>>(1);
+    let (failed, failure) = oneshot::channel();
+    let spawned = std::thread::Builder::new().name("dropsonde-print".into()).spawn(move || {
+        let mut stdout = std::io::stdout();
+        while let Ok(line) = queue.recv() {
+            let written = stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
+            if let Err(error) = written.and_then(|()| stdout.flush()) {
+                let _ = failed.send(error);
+                return;
+            }
+        }
+    });
+    if let Err(error) = spawned {
+        return Some(error);
+    }
+    let feed = async {
+        loop {
+            let mut line = batches.recv().await.json();
+            // Full: the reader is slow. Wait for it here, where batches are lost by policy.
+            while let Err(std::sync::mpsc::TrySendError::Full(back)) = lines.try_send(line) {
+                line = back;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    tokio::select! {
+        error = failure => error.ok(),
+        () = feed => None,
+    }
+}

@@ -1,0 +1,74 @@
+//! `dropsonde validate`: the configuration, and each collector's settings against its plugin.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{EX_CONFIG, ValidateArgs, fail, runtime};
+use crate::admission::{Image, check_settings, read_and_stage, scan};
+use crate::config::{Config, Sources};
+use crate::control::{Builder, StartError, default_directories};
+use crate::runner::Failure;
+
+pub(super) fn validate(args: &ValidateArgs) -> ExitCode {
+    let sources = Sources {
+        file: args.file.clone(),
+        listen: None,
+        plugins: args.plugins.clone(),
+        environment: std::env::vars().collect(),
+    };
+    let config = match Config::load(&sources) {
+        Ok(config) => config,
+        Err(errors) => return fail(EX_CONFIG, errors),
+    };
+    let directories = config.directories.clone().unwrap_or_else(default_directories);
+    let checked = runtime()
+        .map_err(StartError::Thread)
+        .and_then(|runtime| runtime.block_on(check(&config, &directories)));
+    match checked {
+        Ok(problems) if problems.is_empty() => {
+            for file in &config.files {
+                println!("{}: read", file.display());
+            }
+            println!("good: {} collectors configured", config.collectors.len());
+            ExitCode::SUCCESS
+        }
+        Ok(problems) => fail(EX_CONFIG, problems.join("\n")),
+        Err(error) => fail(1, error),
+    }
+}
+
+/// Checks settings in child processes; nothing is created.
+async fn check(config: &Config, directories: &[PathBuf]) -> Result<Vec<String>, StartError> {
+    let services = Builder::services(config, false)?.0;
+    let (found, _) = scan(directories, &HashSet::new());
+    let images: BTreeMap<String, Image> = found
+        .keys()
+        .filter_map(|path| read_and_stage(&services.staging, path, 0).ok())
+        .map(|image| (image.manifest.name.clone(), image))
+        .collect();
+    let mut problems = Vec::new();
+    for spec in config.collectors.values() {
+        let Some(image) = images.get(&*spec.plugin) else {
+            let looked: Vec<String> =
+                directories.iter().map(|path| path.display().to_string()).collect();
+            let known: Vec<&str> = images.keys().map(String::as_str).collect();
+            let hint = crate::config::suggestion(&spec.plugin, &known);
+            let error = format!(
+                "there is no plugin `{}` in {}; {hint}",
+                spec.plugin,
+                looked.join(", ")
+            );
+            problems.push(spec.error("plugin", &error).to_string());
+            continue;
+        };
+        match check_settings(&services, image, spec).await {
+            Ok(()) => {}
+            Err(Failure::Settings { path, message }) => {
+                problems.push(spec.settings_error(&path, &message).to_string());
+            }
+            Err(other) => problems.push(format!("{}: {other}", image.source.display())),
+        }
+    }
+    Ok(problems)
+}

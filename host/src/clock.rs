@@ -1,0 +1,22 @@
+//! The one place that reads the clocks. Everything else is told what time it is.
+
+use std::time::{Duration, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// `CLOCK_MONOTONIC`: time since boot without suspend, the same in all processes
+/// (clock_gettime(2)).
+pub(crate) fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds.
+pub(crate) fn monotonic_ns() -> u64 {
+    monotonic().as_nanos() as u64
+}
+
+/// Wall time, which can jump.
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
+}

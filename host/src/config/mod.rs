@@ -1,0 +1,439 @@
+//! Configuration: layers of TOML become validated settings, once.
+//!
+//! Precedence, highest first: flags; environment (`DROPSONDE__SECTION__KEY`); the file; the
+//! `conf.d/*.toml` beside it, of which the last in order of name wins; defaults.
+
+mod node;
+mod section;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use node::Origin;
+pub(crate) use section::suggestion;
+
+use crate::runner::Isolation;
+use crate::schedule::MIN_INTERVAL;
+use crate::slot::RestartPolicy;
+use node::{Node, Tree};
+use section::{Problems, Section, count, duration, flag, isolation, text, texts};
+
+/// Where the HTTP API listens unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:9811";
+/// The file that is read if it exists and none is named.
+pub const DEFAULT_FILE: &str = "/etc/dropsonde/dropsonde.toml";
+const ENVIRONMENT_PREFIX: &str = "DROPSONDE__";
+
+/// What the configuration is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The file that a person named; it must exist. Without one, [`DEFAULT_FILE`] is read if it
+    /// is there.
+    pub file: Option<PathBuf>,
+    /// `--listen`.
+    pub listen: Option<String>,
+    /// `--plugins`; they replace the directories of the file.
+    pub plugins: Vec<PathBuf>,
+    /// The environment.
+    pub environment: Vec<(String, String)>,
+}
+
+/// The whole configuration, validated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where the HTTP API listens.
+    pub listen: SocketAddr,
+    /// Where collectors keep their state.
+    pub state_dir: PathBuf,
+    /// Where checked plugin files are copied to; must allow execution.
+    pub runtime_dir: PathBuf,
+    /// Least severe level that is logged: error, warn, info, debug, trace.
+    pub log: tracing::Level,
+    /// Directories that are watched for plugins; `None` for the default ones.
+    pub directories: Option<Vec<PathBuf>>,
+    /// Start a collector with default settings for each plugin that no `[collectors.*]` uses.
+    pub autostart: bool,
+    /// How restarts are paced.
+    pub restart: RestartPolicy,
+    /// What holds for collectors that don't say otherwise.
+    pub defaults: Defaults,
+    /// The configured collectors, by name.
+    pub collectors: BTreeMap<String, CollectorSpec>,
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
+}
+
+/// What holds for collectors that don't say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// `None`: what the plugin proposes.
+    pub interval: Option<Duration>,
+    /// Longest that a call may take.
+    pub deadline: Duration,
+    /// Where collectors run.
+    pub isolation: Isolation,
+}
+
+/// One collector.
+#[derive(Debug, Clone)]
+pub struct CollectorSpec {
+    /// Its name; also the first token of its streams' names.
+    pub name: Arc<str>,
+    /// The plugin that it is an instance of.
+    pub plugin: Arc<str>,
+    /// Whether it runs.
+    pub enabled: bool,
+    /// How often it is collected without demand; `None`: what the plugin proposes.
+    pub interval: Option<Duration>,
+    /// Longest that a call may take.
+    pub deadline: Duration,
+    /// Where it runs.
+    pub isolation: Isolation,
+    /// Whether the host is ready only when this collector is.
+    pub required: bool,
+    settings: Option<Node>,
+    /// Where it is configured.
+    at: Origin,
+}
+
+impl PartialEq for CollectorSpec {
+    /// Equal if a running collector need not notice the difference: where a setting stands in
+    /// the file is no part of it.
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.plugin == other.plugin
+            && self.enabled == other.enabled
+            && self.interval == other.interval
+            && self.deadline == other.deadline
+            && self.isolation == other.isolation
+            && self.required == other.required
+            && self.settings_json() == other.settings_json()
+    }
+}
+
+impl CollectorSpec {
+    /// A collector of a plugin that nobody configured.
+    pub(crate) fn auto(plugin: &str, defaults: &Defaults) -> Self {
+        Self::with_defaults(plugin, plugin, defaults)
+    }
+
+    fn with_defaults(name: &str, plugin: &str, defaults: &Defaults) -> Self {
+        Self {
+            name: name.into(),
+            plugin: plugin.into(),
+            enabled: true,
+            interval: defaults.interval,
+            deadline: defaults.deadline,
+            isolation: defaults.isolation,
+            required: false,
+            settings: None,
+            at: Origin::Default,
+        }
+    }
+
+    /// The settings as the plugin gets them.
+    pub(crate) fn settings_json(&self) -> String {
+        self.settings.as_ref().map_or_else(|| "{}".to_owned(), |node| node.to_json().to_string())
+    }
+
+    /// Whether a change to `other` needs a new instance.
+    pub(crate) fn needs_new_instance(&self, other: &Self) -> bool {
+        self.isolation != other.isolation || self.settings_json() != other.settings_json()
+    }
+
+    /// An error about one of its keys.
+    pub(crate) fn error(&self, key: &str, message: &str) -> ConfigError {
+        let path = format!("collectors.{}.{key}", self.name);
+        ConfigError { at: self.at.clone(), path, message: message.to_owned() }
+    }
+
+    /// A settings error as the user sees it: with the place of the key.
+    pub(crate) fn settings_error(&self, path: &str, message: &str) -> ConfigError {
+        let at = self.settings.as_ref().map_or(&self.at, |node| node.locate(path));
+        let dot = if path.is_empty() { "" } else { "." };
+        let path = format!("collectors.{}.settings{dot}{path}", self.name);
+        ConfigError { at: at.clone(), path, message: improve(message) }
+    }
+}
+
+/// serde lists all fields after an unknown one; the nearest is what helps.
+fn improve(message: &str) -> String {
+    let Some((unknown, expected)) = message.split_once(", expected ") else {
+        return message.to_owned();
+    };
+    let Some(key) = unknown.strip_prefix("unknown field `").and_then(|key| key.strip_suffix('`'))
+    else {
+        return message.to_owned();
+    };
+    let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    format!("unknown key `{key}`; {}", suggestion(key, &known))
+}
+
+/// Something that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where it stands.
+    pub at: Origin,
+    /// The key, with its tables.
+    pub path: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let colon = if self.path.is_empty() { "" } else { ": " };
+        write!(f, "{}: {}{colon}{}", self.at, self.path, self.message)
+    }
+}
+
+/// All that is wrong with a configuration; nothing of it was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl Config {
+    /// Reads all layers. Blocks on files.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
+        let mut problems = Problems::default();
+        let mut tree = Node::table(&Origin::Default);
+        let files = files_of(sources, &mut problems);
+        for file in &files {
+            read_file(file, &mut tree, &mut problems);
+        }
+        for (name, value) in &sources.environment {
+            if let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) {
+                let path: Vec<String> = path.to_lowercase().split("__").map(str::to_owned).collect();
+                tree.insert(&path, Node::from_environment(name, value));
+            }
+        }
+        let config = validate(&tree, sources, files, &mut problems);
+        match config {
+            Some(config) if problems.0.is_empty() => Ok(config),
+            _ => Err(ConfigErrors(problems.0)),
+        }
+    }
+}
+
+/// The files in order of precedence, lowest first.
+fn files_of(sources: &Sources, problems: &mut Problems) -> Vec<PathBuf> {
+    let default = PathBuf::from(DEFAULT_FILE);
+    let file = sources.file.clone().unwrap_or(default);
+    let mut files = Vec::new();
+    let directory = file.parent().unwrap_or(Path::new(".")).join("conf.d");
+    if let Ok(entries) = std::fs::read_dir(&directory) {
+        files.extend(
+            entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| path.extension().is_some_and(|extension| extension == "toml")),
+        );
+        files.sort();
+    }
+    if sources.file.is_some() || file.exists() {
+        files.push(file);
+    } else if sources.file.is_none() && !directory.exists() {
+        return Vec::new();
+    }
+    if let Some(named) = &sources.file
+        && !named.is_file()
+    {
+        let text = format!("{}: there is no such file", named.display());
+        problems.add(&Origin::Flag("--config"), "", text);
+        files.retain(|file| file != named);
+    }
+    files
+}
+
+fn read_file(file: &Path, tree: &mut Node, problems: &mut Problems) {
+    let path: Arc<Path> = file.into();
+    match std::fs::read_to_string(file) {
+        Ok(text) => match Node::parse(&path, &text) {
+            Ok(layer) => tree.overlay(layer),
+            Err((at, message)) => problems.add(&at, "", message),
+        },
+        Err(error) => problems.add(
+            &Origin::File { path, line: 1, column: 1 },
+            "",
+            format!("can't be read: {error}"),
+        ),
+    }
+}
+
+fn validate(
+    tree: &Node,
+    sources: &Sources,
+    files: Vec<PathBuf>,
+    problems: &mut Problems,
+) -> Option<Config> {
+    let mut root = Section::new("", Some(tree), problems);
+    let mut host = Section::new("host", root.node("host"), problems);
+    let listen = listen(&mut host, sources, problems);
+    let state_dir = host.value("state_dir", problems, text).map(PathBuf::from);
+    let runtime_dir = host.value("runtime_dir", problems, text).map(PathBuf::from);
+    let log = host.value("log", problems, |node| {
+        let levels = ["error", "warn", "info", "debug", "trace"];
+        let text = text(node)?;
+        if !levels.contains(&text.as_str()) {
+            return Err(format!("`{text}` is no level; {}", suggestion(&text, &levels)));
+        }
+        text.parse::<tracing::Level>().map_err(|error| error.to_string())
+    });
+    host.finish(problems);
+
+    let mut plugins = Section::new("plugins", root.node("plugins"), problems);
+    let directories = plugins.value("directories", problems, texts);
+    let autostart = plugins.value("autostart", problems, flag).unwrap_or(true);
+    plugins.finish(problems);
+
+    let restart = restart(Section::new("restart", root.node("restart"), problems), problems);
+    let mut section = Section::new("defaults", root.node("defaults"), problems);
+    let defaults = Defaults {
+        interval: section.value("interval", problems, interval),
+        deadline: section.value("deadline", problems, duration).unwrap_or(Duration::from_secs(10)),
+        isolation: section.value("isolation", problems, isolation).unwrap_or(Isolation::Process),
+    };
+    section.finish(problems);
+    let collectors = collectors(root.node("collectors"), &defaults, problems);
+    root.finish(problems);
+
+    let directories = if sources.plugins.is_empty() {
+        directories.map(|list| list.into_iter().map(PathBuf::from).collect())
+    } else {
+        Some(sources.plugins.clone())
+    };
+    Some(Config {
+        listen: listen?,
+        state_dir: state_dir.unwrap_or_else(default_state_dir),
+        runtime_dir: runtime_dir.unwrap_or_else(default_runtime_dir),
+        log: log.unwrap_or(tracing::Level::INFO),
+        directories,
+        autostart,
+        restart,
+        defaults,
+        collectors,
+        files,
+    })
+}
+
+fn listen(host: &mut Section<'_>, sources: &Sources, problems: &mut Problems) -> Option<SocketAddr> {
+    fn parse(text: &str) -> Result<SocketAddr, String> {
+        let full = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
+        full.parse().map_err(|_| {
+            format!("`{text}` is no address; write \"{DEFAULT_LISTEN}\", or \":0\" for a free port")
+        })
+    }
+    let configured = host.value("listen", problems, |node| parse(&text(node)?));
+    match &sources.listen {
+        Some(flag) => parse(flag)
+            .map_err(|message| problems.add(&Origin::Flag("--listen"), "", message))
+            .ok(),
+        None => configured.or_else(|| parse(DEFAULT_LISTEN).ok()),
+    }
+}
+
+fn restart(mut section: Section<'_>, problems: &mut Problems) -> RestartPolicy {
+    let default = RestartPolicy::default();
+    let policy = RestartPolicy {
+        initial: section.value("initial", problems, duration).unwrap_or(default.initial),
+        max: section.value("max", problems, duration).unwrap_or(default.max),
+        limit: section.value("limit", problems, count).unwrap_or(default.limit),
+        window: section.value("window", problems, duration).unwrap_or(default.window),
+    };
+    section.finish(problems);
+    policy
+}
+
+fn interval(node: &Node) -> Result<Duration, String> {
+    match duration(node)? {
+        short if short < MIN_INTERVAL => {
+            Err(format!("the shortest interval is {}", humantime::format_duration(MIN_INTERVAL)))
+        }
+        interval => Ok(interval),
+    }
+}
+
+fn collectors(
+    node: Option<&Node>,
+    defaults: &Defaults,
+    problems: &mut Problems,
+) -> BTreeMap<String, CollectorSpec> {
+    let mut specs = BTreeMap::new();
+    let table = match node.map(|node| (&node.tree, node)) {
+        Some((Tree::Table(table), _)) => table,
+        Some((_, node)) => {
+            problems.add(&node.at, "collectors", "expected tables such as [collectors.cpu]");
+            return specs;
+        }
+        None => return specs,
+    };
+    for (name, node) in table {
+        let path = format!("collectors.{name}");
+        let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(good) {
+            let text = "a collector's name has 1 to 64 characters of a-z, 0-9, `_` and `-`";
+            problems.add(&node.key, &path, text);
+            continue;
+        }
+        specs.insert(name.clone(), collector(name, &path, node, defaults, problems));
+    }
+    specs
+}
+
+fn collector(
+    name: &str,
+    path: &str,
+    node: &Node,
+    defaults: &Defaults,
+    problems: &mut Problems,
+) -> CollectorSpec {
+    let mut section = Section::new(path, Some(node), problems);
+    let plugin = section.value("plugin", problems, text).unwrap_or_else(|| name.to_owned());
+    let mut spec = CollectorSpec::with_defaults(name, &plugin, defaults);
+    if let Some(enabled) = section.value("enabled", problems, flag) {
+        spec.enabled = enabled;
+    }
+    spec.interval = section.value("interval", problems, interval).or(spec.interval);
+    spec.deadline = section.value("deadline", problems, duration).unwrap_or(spec.deadline);
+    spec.isolation = section.value("isolation", problems, isolation).unwrap_or(spec.isolation);
+    spec.required = section.value("required", problems, flag).unwrap_or(false);
+    spec.at = node.key.clone();
+    spec.settings = section.node("settings").cloned();
+    if let Some(settings) = &spec.settings
+        && !matches!(settings.tree, Tree::Table(_))
+    {
+        problems.add(&settings.at, &section.child("settings"), "expected a table");
+    }
+    section.finish(problems);
+    spec
+}
+
+fn default_state_dir() -> PathBuf {
+    let environment = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(given) = environment("STATE_DIRECTORY") {
+        return given.into(); // systemd.exec(5)
+    }
+    if let Some(home) = environment("XDG_STATE_HOME") {
+        return PathBuf::from(home).join("dropsonde");
+    }
+    match environment("HOME") {
+        Some(home) => PathBuf::from(home).join(".local/state/dropsonde"),
+        None => PathBuf::from("/var/lib/dropsonde"),
+    }
+}
+
+fn default_runtime_dir() -> PathBuf {
+    match std::env::var_os("RUNTIME_DIRECTORY").filter(|value| !value.is_empty()) {
+        Some(given) => given.into(), // systemd.exec(5)
+        None => std::env::temp_dir(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

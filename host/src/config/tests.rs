@@ -1,0 +1,131 @@
+use std::fs;
+
+use super::*;
+
+fn load(text: &str) -> Result<Config, ConfigErrors> {
+    load_with(text, &[])
+}
+
+fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("d.toml");
+    fs::write(&file, text).unwrap();
+    let environment =
+        environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    Config::load(&Sources { file: Some(file), environment, ..Sources::default() })
+}
+
+/// Errors without the directory, which differs from run to run.
+fn errors(text: &str) -> Vec<String> {
+    let ConfigErrors(errors) = load(text).unwrap_err();
+    let line = |error: &ConfigError| {
+        let text = error.to_string();
+        text.rsplit_once("/d.toml:").map_or(text.clone(), |(_, rest)| rest.to_owned())
+    };
+    errors.iter().map(line).collect()
+}
+
+#[test]
+fn an_error_names_line_column_and_the_nearest_key() {
+    let text = "[collectors.network]\ninterval = \"1s\"\n  intervall = \"2s\"\n";
+    assert_eq!(
+        errors(text),
+        ["3:3: collectors.network: unknown key `intervall`; did you mean `interval`?"]
+    );
+    assert_eq!(
+        errors("[colectors.cpu]\n"),
+        ["1:2: unknown key `colectors`; did you mean `collectors`?"]
+    );
+}
+
+#[test]
+fn every_wrong_value_is_reported_at_once() {
+    let text = "[host]\nlog = \"inof\"\nlisten = 5\n[collectors.cpu]\ninterval = \"5 parsecs\"\nisolation = \"jail\"\n";
+    let found = errors(text);
+    assert_eq!(found.len(), 4, "{found:#?}");
+    assert!(found[0].starts_with("3:10: host.listen: expected a string, found a number"));
+    assert_eq!(found[1], "2:7: host.log: `inof` is no level; did you mean `info`?");
+    assert!(found[2].starts_with("5:12: collectors.cpu.interval: expected a duration such as"));
+    assert_eq!(
+        found[3],
+        "6:13: collectors.cpu.isolation: `jail` is no isolation: it is \"process\" or \"thread\""
+    );
+}
+
+#[test]
+fn a_syntax_error_names_its_place() {
+    let found = errors("[host]\nlisten = \n");
+    assert!(found[0].starts_with("2:"), "{found:?}");
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_names_itself_in_errors() {
+    let config = load_with(
+        "[collectors.cpu]\ninterval = \"1s\"\nisolation = \"thread\"\n",
+        &[("DROPSONDE__COLLECTORS__CPU__INTERVAL", "5s"), ("UNRELATED", "x")],
+    )
+    .unwrap();
+    let cpu = &config.collectors["cpu"];
+    assert_eq!((cpu.interval, cpu.isolation), (Some(Duration::from_secs(5)), Isolation::Thread));
+
+    let ConfigErrors(errors) = load_with("", &[("DROPSONDE__HOST__LOK", "1")]).unwrap_err();
+    assert_eq!(
+        errors[0].to_string(),
+        "environment variable DROPSONDE__HOST__LOK: host: unknown key `lok`; did you mean `log`?"
+    );
+}
+
+#[test]
+fn the_file_wins_over_conf_d_and_later_names_over_earlier() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("d.toml");
+    fs::create_dir(directory.path().join("conf.d")).unwrap();
+    let part = |name: &str, text: &str| {
+        fs::write(directory.path().join("conf.d").join(name), text).unwrap();
+    };
+    part("10-a.toml", "[collectors.a]\ninterval = \"1s\"\ndeadline = \"1s\"\n");
+    part("20-b.toml", "[collectors.a]\ninterval = \"2s\"\ndeadline = \"2s\"\n");
+    part("30-c.txt", "nonsense");
+    fs::write(&file, "[collectors.a]\ninterval = \"3s\"\n").unwrap();
+    let config = Config::load(&Sources { file: Some(file), ..Sources::default() }).unwrap();
+    let a = &config.collectors["a"];
+    assert_eq!(a.interval, Some(Duration::from_secs(3)));
+    assert_eq!(a.deadline, Duration::from_secs(2));
+    assert_eq!(config.files.len(), 3);
+}
+
+#[test]
+fn a_plugin_s_settings_error_points_at_the_user_s_line() {
+    let config =
+        load("[collectors.disk.settings]\nmounts = [\n  \"/\",\n  5,\n]\nexlude = []\n").unwrap();
+    let disk = &config.collectors["disk"];
+    let at = |path: &str, message: &str| {
+        let text = disk.settings_error(path, message).to_string();
+        text.rsplit_once("/d.toml:").unwrap().1.to_owned()
+    };
+    assert_eq!(
+        at("mounts[1]", "invalid type"),
+        "4:3: collectors.disk.settings.mounts[1]: invalid type"
+    );
+    assert_eq!(
+        at("exlude", "unknown field `exlude`, expected `exclude` or `mounts`"),
+        "6:1: collectors.disk.settings.exlude: unknown key `exlude`; did you mean `exclude`?"
+    );
+}
+
+#[test]
+fn a_file_that_is_named_must_exist() {
+    let sources = Sources { file: Some("/nonexistent/d.toml".into()), ..Sources::default() };
+    let ConfigErrors(errors) = Config::load(&sources).unwrap_err();
+    assert_eq!(
+        errors[0].to_string(),
+        "flag --config: /nonexistent/d.toml: there is no such file"
+    );
+}
+
+#[test]
+fn moving_a_setting_to_another_line_changes_nothing() {
+    let before = load("[collectors.a]\ninterval = \"1s\"\n[collectors.a.settings]\nx = 1\n");
+    let after = load("\n# moved\n[collectors.a.settings]\nx = 1\n[collectors.a]\ninterval = \"1s\"\n");
+    assert_eq!(before.unwrap().collectors, after.unwrap().collectors);
+}

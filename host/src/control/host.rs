@@ -1,0 +1,257 @@
+//! The handle that an embedding program, the command line and the HTTP API use.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::core::{Core, CoreStatus};
+use super::events::Events;
+use super::{Command, Loader, ReloadOutcome, Services, Status};
+use crate::admission::{Staging, Watcher};
+use crate::bus::{Bus, Subscribe, Subscription};
+use crate::clock;
+use crate::config::{Config, ConfigErrors, Sources};
+use crate::model::Batch;
+use crate::runner::{Failure, Spawner, Threads};
+use crate::schedule::{self, Change, Grid};
+
+/// Why a host could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The private directory for plugin copies could not be made.
+    #[error("can't make a private directory in {directory}: {cause}; set host.runtime_dir")]
+    Staging {
+        /// Where.
+        directory: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The kernel refused file watches.
+    #[error("can't watch files: {0}; see fs.inotify.max_user_instances")]
+    Watch(String),
+    /// The kernel refused a thread.
+    #[error("can't start a thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// How to start a host.
+pub struct Builder {
+    sources: Sources,
+    paced: bool,
+}
+
+/// A running host; cheap to clone. It runs until [`shutdown`](Host::shutdown), or until the
+/// runtime that it was started on ends.
+#[derive(Clone)]
+pub struct Host {
+    commands: mpsc::UnboundedSender<Command>,
+    core: watch::Receiver<Arc<CoreStatus>>,
+    services: Arc<Services>,
+}
+
+impl Builder {
+    /// A host with this configuration.
+    pub fn new(sources: Sources) -> Self {
+        Self { sources, paced: true }
+    }
+
+    /// Collects only what is asked for, by [`Host::get`] and [`Host::snapshot`]: no schedule.
+    #[must_use]
+    pub fn on_request_only(mut self) -> Self {
+        self.paced = false;
+        self
+    }
+
+    /// Starts the host on the current tokio runtime, which must have timers and I/O enabled.
+    /// A process that does this calls [`enter_if_runner`](crate::enter_if_runner) first thing in
+    /// `main`, since runners are its own binary re-executed.
+    pub fn start(self) -> Result<Host, StartError> {
+        let config = Config::load(&self.sources)?;
+        let sources = self.sources;
+        let loader: Loader = Box::new(move || {
+            let environment = std::env::vars().collect();
+            Config::load(&Sources { environment, ..sources.clone() })
+        });
+        let (watcher, changes) =
+            Watcher::new().map_err(|error| StartError::Watch(error.to_string()))?;
+        let (services, schedule_changes) = Self::services(&config, self.paced)?;
+        let ticking = Arc::downgrade(&services);
+        tokio::spawn(schedule::run(services.grid, schedule_changes, move |collector, tick| {
+            if let Some(slot) = ticking.upgrade().and_then(|services| services.slot(collector)) {
+                slot.tick(tick);
+            }
+        }));
+        let (commands, queue) = mpsc::unbounded_channel();
+        let core = Core::start(services.clone(), config, loader, watcher, changes, &commands, queue);
+        Ok(Host { commands, core, services })
+    }
+}
+
+impl Builder {
+    /// What all parts share, and the changes that the schedule is to be told.
+    pub(crate) fn services(
+        config: &Config,
+        paced: bool,
+    ) -> Result<(Arc<Services>, mpsc::UnboundedReceiver<Change>), StartError> {
+        let staging = Staging::new(&config.runtime_dir).map_err(|cause| StartError::Staging {
+            directory: config.runtime_dir.clone(),
+            cause,
+        })?;
+        let (changes, queue) = mpsc::unbounded_channel();
+        let services = Arc::new(Services {
+            bus: Bus::new(),
+            spawner: Spawner::new(tokio::runtime::Handle::current())?,
+            threads: Threads::new()?,
+            staging,
+            state_dir: config.state_dir.join("collectors"),
+            grid: Grid::new(),
+            slots: Mutex::default(),
+            changes,
+            events: Events::default(),
+            paced,
+        });
+        Ok((services, queue))
+    }
+}
+
+impl Host {
+    /// The bus.
+    pub fn bus(&self) -> &Bus {
+        &self.services.bus
+    }
+
+    /// Subscribes; short for `bus().subscribe(…)`.
+    pub fn subscribe(&self, request: Subscribe) -> Subscription {
+        self.services.bus.subscribe(request)
+    }
+
+    /// The state of everything, now.
+    pub fn status(&self) -> Status {
+        let core = self.core.borrow().clone();
+        let now = clock::monotonic();
+        let collectors = core.slots.iter().map(|slot| {
+            let mut status = slot.borrow().clone();
+            let age = status.last_batch.map(|last| now.saturating_sub(last).as_secs_f64());
+            status.last_batch_age_seconds = age;
+            status
+        });
+        Status {
+            collectors: core.absent.iter().cloned().chain(collectors).collect(),
+            plugins: core.plugins.clone(),
+            config: core.config.clone(),
+            bus: self.services.bus.status(),
+            libraries: self.services.threads.quiet().into(),
+        }
+    }
+
+    /// Waits until every plugin file that lay there at the start was admitted or rejected, and
+    /// every collector has delivered or failed.
+    pub async fn settled(&self) {
+        let mut core = self.core.clone();
+        loop {
+            let now = core.borrow_and_update().clone();
+            if now.settled {
+                for mut slot in now.slots.clone() {
+                    let done = |status: &crate::slot::SlotStatus| {
+                        status.batches > 0
+                            || status.last_error.is_some()
+                            || status.phase.is_ready()
+                    };
+                    let _ = slot.wait_for(done).await; // an error: it has been stopped
+                }
+                return;
+            }
+            if core.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The last batch of a stream if it is no older than `max_age`, otherwise a new one: one
+    /// read serves all who ask at the same time.
+    pub async fn get(&self, topic: &str, max_age: Duration) -> Result<Arc<Batch>, Failure> {
+        let bus = &self.services.bus;
+        let last = bus.latest(topic);
+        if let Some(batch) = &last
+            && clock::monotonic().saturating_sub(batch.monotonic) <= max_age
+        {
+            bus.count_cache_hit();
+            return Ok(batch.clone());
+        }
+        let unknown = || Failure::Failed(format!("there is no stream `{topic}`"));
+        let streams = bus.streams();
+        let stream = streams.iter().find(|stream| stream.topic == topic).ok_or_else(unknown)?;
+        if &*stream.collector == "host" {
+            return last.ok_or_else(unknown);
+        }
+        let (done, answer) = oneshot::channel();
+        let collector = stream.collector.to_string();
+        let topic_owned = topic.to_owned();
+        let command = Command::Collect { collector, topic: topic_owned, done };
+        let ended = || Failure::Failed("the host is shutting down".into());
+        self.commands.send(command).map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())??;
+        bus.latest(topic).ok_or_else(unknown)
+    }
+
+    /// The snapshot streams of all collectors, each no older than `max_age` where that can be
+    /// had; a stream that can't be read is left out. `None`: no older than its collector's own
+    /// interval, so that nothing is read that would not be read anyway.
+    pub async fn snapshot(&self, max_age: Option<Duration>) -> Vec<Arc<Batch>> {
+        let intervals: std::collections::HashMap<String, f64> = self
+            .status()
+            .collectors
+            .into_iter()
+            .map(|collector| (collector.name, collector.interval_seconds))
+            .collect();
+        let streams = self.services.bus.streams().into_iter().filter(|stream| {
+            stream.schema.kind == dropsonde_plugin_api::schema::StreamKind::Snapshot
+                && &*stream.collector != "host"
+        });
+        let reads: Vec<_> = streams
+            .map(|stream| {
+                let own = intervals.get(&*stream.collector).copied().unwrap_or(1.0);
+                // A tick takes a moment to arrive.
+                let own = Duration::from_secs_f64(own) + Duration::from_millis(250);
+                let age = max_age.unwrap_or(own);
+                let host = self.clone();
+                tokio::spawn(async move { host.get(&stream.topic, age).await })
+            })
+            .collect();
+        let mut batches = Vec::new();
+        for read in reads {
+            batches.extend(read.await.ok().and_then(Result::ok));
+        }
+        batches
+    }
+
+    /// Reads the configuration again and looks at all plugin files.
+    pub async fn reload(&self) -> Option<ReloadOutcome> {
+        let (done, outcome) = oneshot::channel();
+        self.commands.send(Command::Reload { done: Some(done) }).ok()?;
+        outcome.await.ok()
+    }
+
+    /// Starts a collector anew, whatever its state. False if there is none of that name.
+    pub async fn restart(&self, collector: &str) -> bool {
+        let (done, known) = oneshot::channel();
+        let command = Command::Restart { collector: collector.to_owned(), done };
+        self.commands.send(command).is_ok() && known.await.unwrap_or(false)
+    }
+
+    /// Stops the collectors and removes the copies of their plugins. Takes as long as the
+    /// slowest collector's deadline, and 5 s at most.
+    pub async fn shutdown(self) {
+        let (done, ended) = oneshot::channel();
+        if self.commands.send(Command::Shutdown { done }).is_ok() {
+            let _ = ended.await;
+        }
+    }
+}

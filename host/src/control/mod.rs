@@ -1,0 +1,65 @@
+//! Control: everything that changes the running system enters here, as one closed enum.
+
+mod core;
+mod events;
+mod host;
+mod plugins;
+mod services;
+mod status;
+
+pub use host::{Builder, Host, StartError};
+pub(crate) use core::default_directories;
+pub(crate) use services::Services;
+pub use status::{ConfigStatus, PluginStatus, Status};
+
+use std::path::PathBuf;
+
+use tokio::sync::oneshot;
+
+use crate::admission::{Changes, Image, Probed, Rejection};
+use crate::config::{Config, ConfigErrors};
+
+/// What changes the running system.
+pub(crate) enum Command {
+    /// Files changed in a watched directory.
+    Changed(Changes),
+    /// A plugin file was checked.
+    Checked { path: PathBuf, checked: Result<Checked, Rejection> },
+    /// Read the configuration again and look at all plugin files.
+    Reload { done: Option<oneshot::Sender<ReloadOutcome>> },
+    /// Start a collector anew.
+    Restart { collector: String, done: oneshot::Sender<bool> },
+    /// Read the stream of a topic now.
+    Collect { collector: String, topic: String, done: oneshot::Sender<CollectAnswer> },
+    /// Stop all collectors and end.
+    Shutdown { done: oneshot::Sender<()> },
+}
+
+pub(crate) type CollectAnswer = Result<(), crate::runner::Failure>;
+
+/// An image that was admitted, or the note that the file is what already runs.
+pub(crate) enum Checked {
+    /// The bytes are those of the image that is in use.
+    Unchanged,
+    /// It passed.
+    Admitted { image: Image, probed: Probed },
+}
+
+/// What a reload of the configuration did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReloadOutcome {
+    /// Nothing is different.
+    Unchanged,
+    /// These collectors were added, changed or removed; the others did not notice.
+    Applied {
+        /// Names of the collectors concerned.
+        collectors: Vec<String>,
+        /// Settings that take effect at the next start only.
+        needs_restart: Vec<&'static str>,
+    },
+    /// The configuration is wrong; nothing was changed.
+    Rejected(ConfigErrors),
+}
+
+/// Where the configuration comes from: read again at each reload.
+pub(crate) type Loader = Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>;

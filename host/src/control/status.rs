@@ -1,0 +1,86 @@
+//! What the host tells of itself.
+
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+
+use crate::bus::BusStatus;
+use crate::runner::Quiet;
+use crate::slot::SlotStatus;
+
+/// One plugin file.
+#[derive(Debug, Clone, Serialize)]
+pub struct PluginStatus {
+    /// The file.
+    pub file: String,
+    /// The plugin's name, if its manifest could be read.
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// The plugin API that it was built against.
+    pub api_version: Option<String>,
+    /// What it collects.
+    pub description: Option<String>,
+    /// `collector` or `events`.
+    pub kind: Option<dropsonde_plugin_api::abi::Kind>,
+    /// The image that is in use; 0 if none is.
+    pub generation: u32,
+    /// SHA-256 of the image that is in use.
+    pub sha256: Option<String>,
+    /// `admitted`, `rejected`, or `checking`. A rejected file may still have an older
+    /// generation in use.
+    pub state: &'static str,
+    /// Why the file as it is now was rejected.
+    pub rejection: Option<String>,
+    /// Files under this path that were rejected so far.
+    pub rejections: u64,
+    /// The linker will never unload it, so that thread-mode reloads add up.
+    pub never_unloaded: bool,
+}
+
+/// The configuration.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ConfigStatus {
+    /// Times that a changed configuration was applied.
+    pub applied: u64,
+    /// Times that a configuration was rejected.
+    pub rejected: u64,
+    /// Why the configuration as it stands in the files is not in use.
+    pub last_rejection: Option<String>,
+}
+
+/// The whole host.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// Its plugin files.
+    pub plugins: Vec<PluginStatus>,
+    /// Its collectors.
+    pub collectors: Vec<SlotStatus>,
+    /// Its configuration.
+    pub config: ConfigStatus,
+    /// Its bus.
+    pub bus: BusStatus,
+    /// Plugin libraries in the host itself.
+    pub libraries: Libraries,
+}
+
+/// Plugin libraries in the host itself: of thread mode.
+#[derive(Debug, Clone, Serialize)]
+pub struct Libraries {
+    /// Loaded so far.
+    pub loaded: u32,
+    /// Closed again.
+    pub closed: u32,
+    /// Left mapped because something of theirs may still run.
+    pub left_mapped: u32,
+}
+
+impl From<&Quiet> for Libraries {
+    fn from(quiet: &Quiet) -> Self {
+        Self {
+            loaded: quiet.loads.load(Ordering::Relaxed),
+            closed: quiet.closed.load(Ordering::Relaxed),
+            left_mapped: quiet.leaked.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Dropsonde: a Linux observability agent whose collectors are plugins.
+//!
+//! The host finds plugins (`.so`) in watched directories, tries each out in a process of its
+//! own, runs collectors on schedule, and publishes what they read on a bus. This crate is the
+//! host as a library; the `dropsonde` program is a thin shell around it.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use dropsonde::{Builder, Sources, Subscribe};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! dropsonde::enter_if_runner(); // first thing in main
+//! let host = Builder::new(Sources::default()).start()?;
+//! let second = Duration::from_secs(1);
+//! let mut memory = host.subscribe(Subscribe::to("metrics.memory")?.every(second));
+//! let batch = memory.recv().await;
+//! println!("{}", batch.json());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Code map, in the order of the path of a sample
+//!
+//! * `admission`: watch, read, look at the ELF, copy, try out in a child process
+//! * `slot`: the supervised place of one collector: phases, restarts, swaps
+//! * `runner`: loads and calls a plugin, in a child process or on a thread; `loader` opens it
+//! * `model`: records, batches, validation, rates
+//! * `schedule`: which collector is due
+//! * `bus`: topics, subscriptions, demand
+//! * `sink`: JSON, Prometheus, HTTP
+//! * `config`, `control`, `cli`: what is told to do what
+
+#![warn(missing_docs)]
+
+mod admission;
+pub mod bus;
+mod clock;
+mod config;
+mod control;
+#[allow(unsafe_code)] // opens plugins: dlopen, and the header behind its symbol
+mod loader;
+pub mod model;
+mod runner;
+mod schedule;
+mod sink;
+mod slot;
+
+#[doc(hidden)]
+pub mod cli;
+
+pub use admission::{ElfError, Rejection};
+pub use bus::{Bus, Overflow, Subscribe, Subscription};
+pub use config::{
+    CollectorSpec, Config, ConfigError, ConfigErrors, DEFAULT_FILE, DEFAULT_LISTEN, Defaults,
+    Origin, Sources,
+};
+pub use control::{
+    Builder, ConfigStatus, Host, PluginStatus, ReloadOutcome, StartError, Status,
+};
+pub use model::{Batch, StreamInfo, Value};
+pub use runner::child::enter_if_runner;
+pub use runner::{Failure, Isolation};
+pub use slot::{Phase, RestartPolicy, SlotStatus};

@@ -1,0 +1,13 @@
+//! The one data type through the whole house: batches of typed columns with a schema.
+
+mod batch;
+mod rates;
+mod stream;
+mod validate;
+
+pub(crate) use batch::Read;
+pub use batch::{Batch, ColumnData, Data, RawBatch, Value};
+pub(crate) use rates::Rates;
+pub use stream::{Derived, StreamInfo};
+pub(crate) use validate::{MAX_ROWS, check, check_schemas};
+pub use validate::{BatchError, SchemaError};

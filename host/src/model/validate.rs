@@ -1,0 +1,191 @@
+//! What comes from a plugin is checked here before anything else looks at it.
+
+use std::collections::HashSet;
+
+use dropsonde_plugin_api::schema::{MAX_STREAMS, Role, StreamSchema, ValueType};
+use thiserror::Error;
+
+use super::batch::{ColumnData, Data, RawBatch};
+
+/// Most rows of one batch. A machine with more interfaces, mounts or processes has none known.
+pub(crate) const MAX_ROWS: usize = 100_000;
+const MAX_COLUMNS: usize = 256;
+const MAX_NAME: usize = 64;
+
+/// Why a batch was refused.
+#[derive(Debug, Error, PartialEq, Eq, Clone)]
+pub enum BatchError {
+    /// The plugin did not declare so many streams.
+    #[error("stream {index} was not declared; the plugin declares {declared}")]
+    UnknownStream {
+        /// What the batch says.
+        index: u32,
+        /// How many there are.
+        declared: usize,
+    },
+    /// Too many rows.
+    #[error("{rows} rows in one batch of `{stream}`, allowed are {MAX_ROWS}")]
+    TooManyRows {
+        /// The stream.
+        stream: String,
+        /// The number.
+        rows: u64,
+    },
+    /// Not one column of values for each column of the schema.
+    #[error("{columns} columns in a batch of `{stream}`, declared are {declared}")]
+    ColumnCount {
+        /// The stream.
+        stream: String,
+        /// What came.
+        columns: usize,
+        /// What should have come.
+        declared: usize,
+    },
+    /// A column's values don't fit its declaration.
+    #[error("column `{column}` of `{stream}`: {what}")]
+    Column {
+        /// The stream.
+        stream: String,
+        /// The column.
+        column: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// Why a plugin's declaration of its streams was refused.
+#[derive(Debug, Error, PartialEq, Eq, Clone)]
+#[error("stream `{stream}`: {what}")]
+pub struct SchemaError {
+    /// The stream.
+    pub stream: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Checks a batch against the stream that it claims to be of. After this, every access within
+/// `rows` succeeds. A float that is not finite becomes a missing value.
+pub(crate) fn check(schemas: &[StreamSchema], batch: &mut RawBatch) -> Result<(), BatchError> {
+    let unknown =
+        || BatchError::UnknownStream { index: batch.stream, declared: schemas.len() };
+    let schema = schemas.get(batch.stream as usize).ok_or_else(unknown)?;
+    let stream = || schema.name.clone();
+    if batch.rows > MAX_ROWS {
+        return Err(BatchError::TooManyRows { stream: stream(), rows: batch.rows as u64 });
+    }
+    if batch.columns.len() != schema.columns.len() {
+        return Err(BatchError::ColumnCount {
+            stream: stream(),
+            columns: batch.columns.len(),
+            declared: schema.columns.len(),
+        });
+    }
+    for (column, data) in schema.columns.iter().zip(&mut batch.columns) {
+        check_column(column.value, column.role, data, batch.rows).map_err(|what| {
+            BatchError::Column { stream: stream(), column: column.name.clone(), what }
+        })?;
+    }
+    Ok(())
+}
+
+fn check_column(
+    value: ValueType,
+    role: Role,
+    column: &mut ColumnData,
+    rows: usize,
+) -> Result<(), &'static str> {
+    if !column.validity.is_empty() && column.validity.len() != rows {
+        return Err("the validity has another length than the batch");
+    }
+    let length = match (&column.data, value) {
+        (Data::U64(values), ValueType::U64) => values.len(),
+        (Data::I64(values), ValueType::I64) => values.len(),
+        (Data::F64(values), ValueType::F64) => values.len(),
+        (Data::Bool(values), ValueType::Bool) => values.len(),
+        (Data::Text { ends, .. }, ValueType::Text | ValueType::TextList) => ends.len(),
+        _ => return Err("the values have another type than declared"),
+    };
+    if length != rows {
+        return Err("the values have another length than the batch");
+    }
+    if role == Role::Key && column.validity.contains(&0) {
+        return Err("a key is missing");
+    }
+    match &mut column.data {
+        Data::Text { ends, bytes } => check_text(ends, bytes, value)?,
+        Data::F64(values) if values.iter().any(|value| !value.is_finite()) => {
+            column.validity.resize(rows, 1);
+            for (value, valid) in values.iter_mut().zip(&mut column.validity) {
+                if !value.is_finite() {
+                    (*value, *valid) = (0.0, 0);
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn check_text(ends: &[u32], bytes: &[u8], value: ValueType) -> Result<(), &'static str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "text that is not UTF-8")?;
+    let mut start = 0;
+    for end in ends {
+        let end = *end as usize;
+        if end < start || !text.is_char_boundary(end) {
+            return Err("text offsets that don't fit the text");
+        }
+        if value == ValueType::TextList && end > start && bytes[end - 1] != 0 {
+            return Err("a list whose last item has no end");
+        }
+        start = end;
+    }
+    if start == text.len() { Ok(()) } else { Err("text offsets that don't fit the text") }
+}
+
+/// Checks what a plugin declares, before anything is made of it.
+pub(crate) fn check_schemas(schemas: &[StreamSchema]) -> Result<(), SchemaError> {
+    let fail = |stream: &StreamSchema, what: String| {
+        Err(SchemaError { stream: stream.name.clone(), what })
+    };
+    let mut streams = HashSet::new();
+    for stream in schemas {
+        if schemas.len() > MAX_STREAMS {
+            return fail(stream, format!("more than {MAX_STREAMS} streams"));
+        }
+        if !stream.name.is_empty() && !is_name(&stream.name) {
+            return fail(stream, "a name has only a-z, 0-9 and `_`, 64 at most".into());
+        }
+        if !streams.insert(stream.name.as_str()) {
+            return fail(stream, "declared twice; name one with #[record(stream = \"…\")]".into());
+        }
+        if stream.columns.is_empty() || stream.columns.len() > MAX_COLUMNS {
+            return fail(stream, format!("a stream has 1 to {MAX_COLUMNS} columns"));
+        }
+        let mut columns = HashSet::new();
+        for column in &stream.columns {
+            if !is_name(&column.name) {
+                return fail(stream, format!("the column name `{}` is not valid", column.name));
+            }
+            if !columns.insert(column.name.as_str()) {
+                return fail(stream, format!("the column `{}` is declared twice", column.name));
+            }
+            let number = matches!(column.value, ValueType::U64 | ValueType::I64 | ValueType::F64);
+            let fits = match column.role {
+                Role::Key => matches!(column.value, ValueType::Text | ValueType::U64 | ValueType::I64),
+                Role::Counter => number,
+                Role::Gauge => number || column.value == ValueType::Bool,
+                Role::Attribute => true,
+            };
+            if !fits {
+                return fail(stream, format!("the column `{}` can't have its type", column.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MAX_NAME
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}

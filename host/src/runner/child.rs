@@ -1,0 +1,149 @@
+//! A runner process, from the inside: the host's own binary, re-executed. It starts no reactor;
+//! one thread reads requests, the main thread serves the plugin.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+use super::frame;
+use super::protocol::{Reply, Request};
+use super::worker::{self, Out, StopFlag};
+
+/// First argument of a runner process; the second is the host's process id.
+pub(super) const RUNNER_FLAG: &str = "--dropsonde-runner";
+
+/// Bytes that are gathered before they are written without a flush.
+const GATHER: usize = 64 << 10;
+
+/// Serves a plugin and ends the process, if this process was started as a runner; returns at
+/// once if it was not. A program that embeds the host calls this first in `main`, since runners
+/// are its own binary re-executed.
+pub fn enter_if_runner() {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|flag| flag == RUNNER_FLAG) {
+        let parent = arguments.next().and_then(|pid| pid.to_str()?.parse().ok());
+        let code = serve(parent);
+        std::io::stderr().flush().ok();
+        std::process::exit(i32::from(code != ExitCode::SUCCESS));
+    }
+}
+
+fn serve(parent: Option<i32>) -> ExitCode {
+    let socket = match confine(parent).and_then(|()| take_socket()) {
+        Ok(socket) => socket,
+        Err(error) => {
+            eprintln!("the runner could not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (sender, requests) = mpsc::channel();
+    let stop = Arc::new(StopFlag::default());
+    let out: Arc<dyn Out> = match socket.try_clone() {
+        Ok(socket) => Arc::new(SocketOut { state: Mutex::new((socket, Vec::new())) }),
+        Err(_) => return ExitCode::FAILURE,
+    };
+    let flag = stop.clone();
+    let reader = std::thread::Builder::new()
+        .name("dropsonde-read".into())
+        .stack_size(256 << 10)
+        .spawn(move || read_requests(socket, &sender, &flag));
+    if reader.is_err() {
+        return ExitCode::FAILURE;
+    }
+    let (loaded, failure) = worker::run(&requests, out.clone(), stop);
+    out.send(Reply::Closed(failure));
+    // The process ends here; what the plugin left running ends with it, so the library is not
+    // closed under it.
+    if let Some(loaded) = loaded {
+        loaded.leak();
+    }
+    ExitCode::SUCCESS
+}
+
+/// Ties this process to the host's life and takes away what no collector needs.
+fn confine(parent: Option<i32>) -> rustix::io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let alive = rustix::process::getppid().map(Pid::as_raw_nonzero).map(i32::from);
+    if alive != parent {
+        // The host ended before the line above could take effect.
+        return Err(rustix::io::Errno::CHILD);
+    }
+    rustix::thread::set_no_new_privs(true)?;
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(Resource::Core, none)
+}
+
+/// The socket comes as standard input, and is moved out of the plugin's way.
+fn take_socket() -> rustix::io::Result<UnixStream> {
+    let socket: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 100)?;
+    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(UnixStream::from(socket))
+}
+
+fn read_requests(mut socket: UnixStream, sender: &Sender<Request>, stop: &StopFlag) {
+    let mut received = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        match frame::take::<Request>(&mut received) {
+            Ok(Some(request)) => {
+                if matches!(request, Request::Stop) {
+                    stop.stop();
+                }
+                if sender.send(request).is_err() {
+                    return;
+                }
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                eprintln!("the host sent no request: {error}");
+                std::process::exit(1);
+            }
+        }
+        match socket.read(&mut chunk) {
+            Ok(0) => std::process::exit(0), // the host let go
+            Ok(length) => received.extend_from_slice(&chunk[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => std::process::exit(1),
+        }
+    }
+}
+
+/// Writes replies to the host. Batches are gathered until the round is over.
+struct SocketOut {
+    state: Mutex<(UnixStream, Vec<u8>)>,
+}
+
+impl Out for SocketOut {
+    fn send(&self, reply: Reply) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (socket, pending) = &mut *state;
+        if let Err(error) = frame::append(pending, &reply) {
+            eprintln!("a reply could not be sent: {error}");
+            return false;
+        }
+        let gather = matches!(reply, Reply::Batch(_)) && pending.len() < GATHER;
+        gather || write_out(socket, pending)
+    }
+
+    fn flush(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (socket, pending) = &mut *state;
+        write_out(socket, pending)
+    }
+}
+
+fn write_out(socket: &mut UnixStream, pending: &mut Vec<u8>) -> bool {
+    let written = socket.write_all(pending).is_ok();
+    pending.clear();
+    if pending.capacity() > 4 * GATHER {
+        pending.shrink_to(GATHER);
+    }
+    written
+}

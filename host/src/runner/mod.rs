@@ -1,0 +1,69 @@
+//! Runners: what loads a generation and calls it, in a child process or on a thread of the
+//! host. The [`worker`] is the same for both; only its link to the slot differs.
+
+pub(crate) mod child;
+mod frame;
+mod process;
+mod protocol;
+mod spawner;
+mod thread;
+#[allow(unsafe_code)] // the callbacks that a plugin calls: from raw pointers back to references
+mod worker;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+pub(crate) use process::start as start_process;
+pub use protocol::Failure;
+pub(crate) use protocol::{Begin, Reply, Request};
+pub(crate) use spawner::Spawner;
+pub(crate) use thread::{Quiet, THREAD_LOADS_MAX, Threads};
+
+/// Where a collector runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// In a child process: a crash, a hang or a leak ends with it.
+    Process,
+    /// On a thread of the host, for plugins trusted with the host's life.
+    Thread,
+}
+
+/// A runner, as its slot sees it. Dropping it ends it: a process is killed, a thread is told to
+/// stop and abandoned if it does not.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    pub(crate) isolation: Isolation,
+    /// What it says. `Reply::Closed` is the last.
+    pub(crate) replies: mpsc::Receiver<Reply>,
+    link: Box<dyn Link>,
+}
+
+/// How requests reach the worker.
+trait Link: Send + Sync + std::fmt::Debug {
+    /// Hands over a request; never blocks. Fails only if the runner is gone, which the replies
+    /// tell too.
+    fn send(&self, request: Request);
+}
+
+impl Runner {
+    pub(crate) fn send(&self, request: Request) {
+        self.link.send(request);
+    }
+
+    /// Asks it to stop and waits for it, no longer than `deadline`; then it is dropped.
+    pub(crate) async fn stop(mut self, deadline: Duration) {
+        self.send(Request::Stop);
+        let ended = async {
+            while let Some(reply) = self.replies.recv().await {
+                if matches!(reply, Reply::Closed(_)) {
+                    break;
+                }
+            }
+        };
+        // Past the deadline the drop below kills or abandons it.
+        let _ = tokio::time::timeout(deadline, ended).await;
+    }
+}

@@ -1,0 +1,146 @@
+//! The HTTP API: JSON for programs, a page for Prometheus.
+
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::{json as json_sink, prometheus};
+use crate::clock;
+use crate::control::Host;
+
+/// Serves until `ended` resolves; open requests are answered first.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    host: Host,
+    ended: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(host)).with_graceful_shutdown(ended).await
+}
+
+fn router(host: Host) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/api/v1/snapshot", get(snapshot))
+        .route("/api/v1/plugins", get(plugins))
+        .route("/api/v1/collectors", get(collectors))
+        .route("/api/v1/streams", get(streams))
+        .route("/api/v1/status", get(status))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(not_found)
+        .with_state(host)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Freshness {
+    /// `500ms`; without it, what the collectors' own intervals give.
+    max_age: Option<String>,
+}
+
+impl Freshness {
+    fn parse(&self) -> Result<Option<Duration>, Response> {
+        let parsed = self.max_age.as_deref().map(humantime::parse_duration).transpose();
+        parsed.map_err(|error| {
+            let text = format!("max_age: {error}; write a duration such as 500ms or 2s");
+            failed(StatusCode::BAD_REQUEST, &text)
+        })
+    }
+}
+
+async fn metrics(State(host): State<Host>) -> Response {
+    let batches = host.snapshot(None).await;
+    let page = prometheus::page(&batches, &host.status());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
+}
+
+async fn snapshot(
+    State(host): State<Host>,
+    query: Result<Query<Freshness>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let Query(freshness) = match query {
+        Ok(query) => query,
+        Err(error) => return failed(StatusCode::BAD_REQUEST, &error.body_text()),
+    };
+    match freshness.parse() {
+        Ok(max_age) => {
+            let batches = host.snapshot(max_age).await;
+            Json(json_sink::snapshot(&batches, clock::wall())).into_response()
+        }
+        Err(response) => response,
+    }
+}
+
+async fn plugins(State(host): State<Host>) -> Response {
+    Json(host.status().plugins).into_response()
+}
+
+async fn collectors(State(host): State<Host>) -> Response {
+    Json(host.status().collectors).into_response()
+}
+
+async fn status(State(host): State<Host>) -> Response {
+    Json(host.status()).into_response()
+}
+
+async fn streams(State(host): State<Host>) -> Response {
+    let streams: Vec<_> = host
+        .bus()
+        .streams()
+        .iter()
+        .map(|stream| {
+            json!({
+                "topic": stream.topic,
+                "name": stream.name,
+                "collector": *stream.collector,
+                "plugin": *stream.plugin,
+                "kind": stream.schema.kind,
+                "description": stream.schema.description,
+                "columns": stream.schema.columns,
+            })
+        })
+        .collect();
+    Json(streams).into_response()
+}
+
+/// The process is there and serves.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Every required collector delivers.
+async fn readyz(State(host): State<Host>) -> Response {
+    let status = host.status();
+    let waiting: Vec<_> = status
+        .collectors
+        .iter()
+        .filter(|collector| collector.required && !collector.phase.is_ready())
+        .map(|collector| {
+            json!({
+                "collector": collector.name,
+                "phase": collector.phase,
+                "reason": collector.last_error,
+            })
+        })
+        .collect();
+    let code = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({ "ready": waiting.is_empty(), "waiting_for": waiting }))).into_response()
+}
+
+async fn not_found() -> Response {
+    failed(
+        StatusCode::NOT_FOUND,
+        "no such page; there are /metrics, /api/v1/snapshot, /api/v1/plugins, /api/v1/collectors, /api/v1/streams, /api/v1/status, /healthz and /readyz",
+    )
+}
+
+fn failed(code: StatusCode, message: &str) -> Response {
+    (code, Json(json!({ "error": message }))).into_response()
+}

@@ -1,0 +1,6 @@
+//! Sinks hand batches to the outside. None of them knows a plugin: everything is derived from
+//! schema and batch.
+
+pub(crate) mod http;
+pub(crate) mod json;
+pub(crate) mod prometheus;

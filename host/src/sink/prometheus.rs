@@ -1,0 +1,304 @@
+//! The Prometheus page (text format 0.0.4).
+//!
+//! A column with an OpenTelemetry name is called as the collector's Prometheus exporter would
+//! call it: dots become underscores, the unit follows, counters end in `_total`; its fixed
+//! attributes and the record's keys are labels. A column without one is called
+//! `dropsonde_<stream>_<column>`. Rates are left out: Prometheus makes its own; shares are
+//! given as ratios where they have an OpenTelemetry name. Text has no place here.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use dropsonde_plugin_api::schema::{ColumnSchema, Role};
+
+use crate::control::Status;
+use crate::model::{Batch, StreamInfo, Value};
+
+/// Families by name, so that each has its `HELP` and `TYPE` once.
+#[derive(Default)]
+struct Page(BTreeMap<String, Family>);
+
+struct Family {
+    kind: &'static str,
+    help: String,
+    samples: String,
+}
+
+/// The page of these batches and of the host itself.
+pub(crate) fn page(batches: &[Arc<Batch>], status: &Status) -> String {
+    let mut page = Page::default();
+    for batch in batches {
+        page.batch(batch);
+    }
+    page.host(status);
+    page.render()
+}
+
+impl Page {
+    fn batch(&mut self, batch: &Batch) {
+        let info = &batch.stream;
+        let columns: Vec<(usize, Naming)> = info
+            .schema
+            .columns
+            .iter()
+            .enumerate()
+            .filter_map(|(index, column)| Some((index, naming(info, index, column)?)))
+            .collect();
+        for row in 0..batch.rows() {
+            let keys = key_labels(batch, row);
+            for (index, naming) in &columns {
+                let value = match batch.value(row, *index) {
+                    Value::U64(value) => value as f64,
+                    Value::I64(value) => value as f64,
+                    Value::F64(value) => value,
+                    Value::Bool(value) => f64::from(u8::from(value)),
+                    Value::Null | Value::Text(_) | Value::List(_) => continue,
+                };
+                let labels = labels(info, &naming.attributes, &keys);
+                self.add(&naming.name, naming.kind, &naming.help, &labels, value * naming.scale);
+            }
+        }
+    }
+
+    fn add(&mut self, name: &str, kind: &'static str, help: &str, labels: &str, value: f64) {
+        if !self.0.contains_key(name) {
+            let family = Family { kind, help: help.to_owned(), samples: String::new() };
+            self.0.insert(name.to_owned(), family);
+        }
+        let Some(family) = self.0.get_mut(name).filter(|family| family.kind == kind) else {
+            return; // two plugins mean different things by one name: the first one stands
+        };
+        let _ = writeln!(family.samples, "{name}{labels} {value}");
+    }
+
+    fn host(&mut self, status: &Status) {
+        let collectors = &status.collectors;
+        for collector in collectors {
+            let labels = label_set([("collector", collector.name.as_str())]);
+            let mut gauge = |name, help, value| self.add(name, "gauge", help, &labels, value);
+            let ready = f64::from(u8::from(collector.phase.is_ready()));
+            gauge("dropsonde_collector_ready", "Whether the collector delivers.", ready);
+            if let Some(age) = collector.last_batch_age_seconds {
+                let help = "Age of the collector's last batch.";
+                gauge("dropsonde_collector_last_batch_age_seconds", help, age);
+            }
+            let generation = f64::from(collector.generation);
+            gauge("dropsonde_collector_generation", "Image of the plugin that serves.", generation);
+            let phase = collector.phase.name();
+            let labels = label_set([("collector", collector.name.as_str()), ("phase", phase)]);
+            let help = "The phase that the collector is in.";
+            self.add("dropsonde_collector_phase", "gauge", help, &labels, 1.0);
+            let labels = label_set([("collector", collector.name.as_str())]);
+            for (name, help, value) in [
+                ("restarts", "Runners started anew after a failure.", collector.restarts),
+                ("rounds", "Rounds that went well.", collector.rounds),
+                ("failed_rounds", "Rounds that failed in whole or in part.", collector.failed_rounds),
+                ("missed_ticks", "Ticks that were missed.", collector.missed_ticks),
+                ("batches", "Batches published.", collector.batches),
+            ] {
+                let name = format!("dropsonde_collector_{name}_total");
+                self.add(&name, "counter", help, &labels, value as f64);
+            }
+        }
+        let rejections: u64 = status.plugins.iter().map(|plugin| plugin.rejections).sum();
+        let lost: Vec<(&str, u64)> =
+            status.bus.subscriptions.iter().map(|sub| (sub.name.as_str(), sub.lost)).collect();
+        for (name, help, value) in [
+            ("dropsonde_plugin_rejections_total", "Plugin files that were rejected.", rejections),
+            ("dropsonde_reads_total", "Batches published: each is one read.", status.bus.reads),
+            (
+                "dropsonde_reads_saved_total",
+                "Reads not needed because a batch served more than one.",
+                status.bus.reads_saved,
+            ),
+            (
+                "dropsonde_bus_overflowed_total",
+                "Batches lost to all because the bus was full.",
+                status.bus.overflowed,
+            ),
+        ] {
+            self.add(name, "counter", help, "", value as f64);
+        }
+        let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
+        for (name, lost) in lost {
+            *by_name.entry(name).or_default() += lost;
+        }
+        for (name, lost) in by_name {
+            let help = "Batches that a subscription lost because it did not keep up.";
+            let labels = label_set([("subscription", name)]);
+            let name = "dropsonde_subscription_lost_total";
+            self.add(name, "counter", help, &labels, lost as f64);
+        }
+    }
+
+    fn render(self) -> String {
+        let mut text = String::new();
+        for (name, family) in self.0 {
+            let help = family.help.replace('\\', "\\\\").replace('\n', " ");
+            let _ = writeln!(text, "# HELP {name} {help}");
+            let _ = writeln!(text, "# TYPE {name} {}", family.kind);
+            text.push_str(&family.samples);
+        }
+        text
+    }
+}
+
+struct Naming {
+    name: String,
+    kind: &'static str,
+    help: String,
+    attributes: Vec<(String, String)>,
+    scale: f64,
+}
+
+fn naming(info: &StreamInfo, index: usize, column: &ColumnSchema) -> Option<Naming> {
+    let derived = index >= info.declared;
+    if !matches!(column.role, Role::Counter | Role::Gauge) || (derived && column.otel.is_empty()) {
+        return None;
+    }
+    let counter = column.role == Role::Counter;
+    // Percentages that carry a conventional name are ratios there.
+    let ratio = column.unit == "%" && !column.otel.is_empty();
+    let base = if column.otel.is_empty() {
+        format!("dropsonde_{}_{}", info.name, column.name)
+    } else {
+        column.otel.clone()
+    };
+    let mut name = sanitize(&base);
+    let suffix = if ratio { "ratio" } else { unit_suffix(&column.unit, counter) };
+    let (bare, total) = match name.strip_suffix("_total") {
+        Some(bare) if counter => (bare.to_owned(), true),
+        _ => (name, counter),
+    };
+    name = bare;
+    if !suffix.is_empty() && !name.split('_').any(|word| word == suffix) {
+        let _ = write!(name, "_{suffix}");
+    }
+    if total {
+        name.push_str("_total");
+    }
+    let help = if column.otel.is_empty() {
+        column.description.clone()
+    } else {
+        // Several columns share the family; the description of one would be wrong for others.
+        format!("{} ({}).", column.otel, if ratio { "1" } else { &column.unit })
+    };
+    let attributes =
+        column.attributes.iter().map(|(key, value)| (sanitize(key), value.clone())).collect();
+    let scale = if ratio { 0.01 } else { 1.0 };
+    Some(Naming { name, kind: if counter { "counter" } else { "gauge" }, help, attributes, scale })
+}
+
+/// The unit as the OpenTelemetry specification's "Prometheus and OpenMetrics Compatibility" has
+/// it: annotations in braces have none.
+fn unit_suffix(unit: &str, counter: bool) -> &'static str {
+    match unit {
+        "By" => "bytes",
+        "KiBy" => "kibibytes",
+        "s" => "seconds",
+        "ms" => "milliseconds",
+        "ns" => "nanoseconds",
+        "%" => "percent",
+        "Hz" => "hertz",
+        "MHz" => "mhz",
+        "Cel" => "celsius",
+        "1" if !counter => "ratio",
+        _ => "",
+    }
+}
+
+fn key_labels(batch: &Batch, row: usize) -> Vec<(String, String)> {
+    batch
+        .stream
+        .keys()
+        .map(|index| {
+            let column = &batch.stream.schema.columns[index];
+            let name = if column.otel.is_empty() { &column.name } else { &column.otel };
+            let value = match batch.value(row, index) {
+                Value::Text(text) => text.to_owned(),
+                Value::U64(value) => value.to_string(),
+                Value::I64(value) => value.to_string(),
+                _ => String::new(),
+            };
+            (sanitize(name), value)
+        })
+        .collect()
+}
+
+/// A collector that is not called as its plugin says so in a label: there may be several.
+fn labels(
+    info: &StreamInfo,
+    attributes: &[(String, String)],
+    keys: &[(String, String)],
+) -> String {
+    let collector = (info.collector != info.plugin).then_some(("collector", &*info.collector));
+    let pairs = attributes.iter().chain(keys).map(|(name, value)| (name.as_str(), value.as_str()));
+    label_set(pairs.chain(collector))
+}
+
+fn label_set<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut text = String::new();
+    for (name, value) in pairs {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let comma = if text.is_empty() { "" } else { "," };
+        let _ = write!(text, "{comma}{name}=\"{value}\"");
+    }
+    if text.is_empty() { text } else { format!("{{{text}}}") }
+}
+
+fn sanitize(name: &str) -> String {
+    name.chars()
+        .map(|character| if character.is_ascii_alphanumeric() { character } else { '_' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(stream: &str, name: &str, role: Role, unit: &str, otel: &str) -> Option<String> {
+        use dropsonde_plugin_api::schema::{StreamKind, StreamSchema, ValueType};
+        let column = ColumnSchema {
+            name: name.into(),
+            role,
+            value: ValueType::U64,
+            unit: unit.into(),
+            description: String::new(),
+            otel: otel.into(),
+            attributes: Vec::new(),
+            share: None,
+        };
+        let plugin: Arc<str> = "network".into();
+        let schema = StreamSchema {
+            name: stream.into(),
+            kind: StreamKind::Snapshot,
+            description: String::new(),
+            columns: vec![column.clone()],
+        };
+        let info = StreamInfo::new(&plugin, &plugin, schema);
+        naming(&info, 0, &column).map(|naming| naming.name)
+    }
+
+    #[test]
+    fn names_follow_the_conventions() {
+        let cases = [
+            (Role::Counter, "bytes_recv", "By", "system.network.io", "system_network_io_bytes_total"),
+            (Role::Counter, "errin", "{error}", "system.network.errors", "system_network_errors_total"),
+            (Role::Counter, "user", "s", "system.cpu.time", "system_cpu_time_seconds_total"),
+            (Role::Gauge, "used_bytes", "By", "", "dropsonde_network_used_bytes"),
+            (Role::Counter, "bytes_sent", "By", "", "dropsonde_network_bytes_sent_total"),
+            (Role::Gauge, "percent", "%", "", "dropsonde_network_percent"),
+            (Role::Gauge, "user", "%", "system.cpu.utilization", "system_cpu_utilization_ratio"),
+        ];
+        for (role, column, unit, otel, expected) in cases {
+            assert_eq!(named("", column, role, unit, otel).as_deref(), Some(expected));
+        }
+        assert_eq!(named("", "reason", Role::Attribute, "", ""), None);
+    }
+
+    #[test]
+    fn label_values_are_escaped() {
+        assert_eq!(label_set([("a", "x\"y\\z\nw")]), "{a=\"x\\\"y\\\\z\\nw\"}");
+    }
+}

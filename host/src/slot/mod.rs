@@ -1,0 +1,15 @@
+//! Slots: the supervised place of one collector.
+
+mod backoff;
+mod channel;
+mod handle;
+mod live;
+mod phase;
+mod slot_task;
+mod status;
+
+pub use backoff::RestartPolicy;
+pub(crate) use handle::{SlotCommand, SlotHandle};
+pub(crate) use live::{Ready, begin};
+pub use phase::Phase;
+pub use status::SlotStatus;

@@ -1,0 +1,246 @@
+//! A running agent.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{binary, wait_for};
+
+/// How to start an agent.
+#[derive(Default)]
+pub struct Options {
+    /// The configuration file's text; none is given to the agent if empty.
+    pub config: String,
+    /// Files that lie in the plugin directory from the start, and their names there.
+    pub plugins: Vec<(PathBuf, String)>,
+    pub arguments: Vec<String>,
+    pub environment: Vec<(String, String)>,
+}
+
+/// An agent with a plugin directory and a configuration of its own. Killed when dropped.
+pub struct Agent {
+    child: Child,
+    address: String,
+    directory: TempDir,
+    log: Arc<Mutex<Vec<String>>>,
+    pub stdout: Arc<Mutex<Vec<String>>>,
+}
+
+impl Agent {
+    /// Starts an agent whose plugin directory is empty.
+    pub fn start(config: &str) -> Self {
+        Self::with(Options { config: config.to_owned(), ..Options::default() })
+    }
+
+    /// Starts an agent in whose plugin directory these files lie.
+    pub fn with_plugins(config: &str, plugins: &[&Path]) -> Self {
+        let named = |path: &&Path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (path.to_path_buf(), name)
+        };
+        Self::with(Options {
+            config: config.to_owned(),
+            plugins: plugins.iter().map(named).collect(),
+            ..Options::default()
+        })
+    }
+
+    pub fn with(options: Options) -> Self {
+        let directory = TempDir::new().unwrap();
+        let root = directory.path();
+        for sub in ["plugins", "run", "state"] {
+            fs::create_dir(root.join(sub)).unwrap();
+        }
+        for (from, name) in &options.plugins {
+            fs::copy(from, root.join("plugins").join(name)).unwrap();
+        }
+        fs::write(root.join("dropsonde.toml"), &options.config).unwrap();
+        let mut child = Command::new(binary())
+            .args(["run", "--log", "debug", "--listen", "127.0.0.1:0", "--plugins"])
+            .arg(root.join("plugins"))
+            .arg("--config")
+            .arg(root.join("dropsonde.toml"))
+            .args(&options.arguments)
+            .env("DROPSONDE__HOST__RUNTIME_DIR", root.join("run"))
+            .env("DROPSONDE__HOST__STATE_DIR", root.join("state"))
+            .envs(options.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = gather(child.stderr.take().unwrap());
+        let stdout = gather(child.stdout.take().unwrap());
+        let address = wait_for("the listen address", || {
+            let lines = log.lock().unwrap();
+            let at = lines.iter().find_map(|line| line.strip_prefix("listening on http://"));
+            assert!(at.is_some() || child.try_wait().unwrap().is_none(), "it ended: {lines:#?}");
+            at.map(str::to_owned)
+        });
+        Self { child, address, directory, log, stdout }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The path of a file in the plugin directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root().join("plugins").join(name)
+    }
+
+    /// Puts a file into the plugin directory as careful tools do: written elsewhere, renamed.
+    pub fn put(&self, name: &str, bytes: &[u8]) {
+        let temporary = self.path(&format!(".{name}.tmp"));
+        fs::write(&temporary, bytes).unwrap();
+        fs::rename(temporary, self.path(name)).unwrap();
+    }
+
+    pub fn configure(&self, text: &str) {
+        fs::write(self.root().join("dropsonde.toml"), text).unwrap();
+    }
+
+    /// The body of a page, and its status code.
+    pub fn page(&self, path: &str) -> (u16, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(20)))
+            .build()
+            .into();
+        let mut response = agent
+            .get(format!("http://{}{path}", self.address))
+            .call()
+            .unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.log().join("\n")));
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    }
+
+    pub fn json(&self, path: &str) -> Value {
+        let (_, text) = self.page(path);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    }
+
+    /// What `/api/v1/collectors` says of one.
+    pub fn collector(&self, name: &str) -> Option<Value> {
+        let all = self.json("/api/v1/collectors");
+        all.as_array().unwrap().iter().find(|collector| collector["name"] == name).cloned()
+    }
+
+    /// What `/api/v1/plugins` says of one file.
+    pub fn plugin(&self, file: &str) -> Option<Value> {
+        let path = self.path(file).display().to_string();
+        let all = self.json("/api/v1/plugins");
+        all.as_array().unwrap().iter().find(|plugin| plugin["file"] == path.as_str()).cloned()
+    }
+
+    /// Waits until a collector is as `is` wants it.
+    #[track_caller]
+    pub fn until(&self, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let start = std::time::Instant::now();
+        while start.elapsed() < crate::PATIENCE {
+            if let Some(collector) = self.collector(name) {
+                if is(&collector) {
+                    return collector;
+                }
+                last = collector;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("`{name}` never was {what}; last: {last:#}\n{}", self.log().join("\n"));
+    }
+
+    /// Waits until a collector has published in this phase.
+    #[track_caller]
+    pub fn running(&self, name: &str) -> Value {
+        self.until(name, "running", |collector| {
+            collector["phase"] == "running" && collector["batches"].as_u64() > Some(0)
+        })
+    }
+
+    /// Waits until a file was rejected, and returns why.
+    #[track_caller]
+    pub fn rejected(&self, file: &str) -> String {
+        wait_for(&format!("the rejection of {file}"), || {
+            self.plugin(file)?["rejection"].as_str().map(str::to_owned)
+        })
+    }
+
+    pub fn snapshot(&self) -> Value {
+        self.json("/api/v1/snapshot")
+    }
+
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    #[track_caller]
+    pub fn logged(&self, text: &str) -> String {
+        wait_for(&format!("the log line `{text}`"), || {
+            self.log().into_iter().find(|line| line.contains(text))
+        })
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Sends a signal by name: TERM, HUP, KILL.
+    pub fn signal(&self, name: &str) {
+        let status =
+            Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// The processes that are children of the agent.
+    pub fn children(&self) -> Vec<u32> {
+        children(self.pid())
+    }
+
+    /// Asks it to end, and waits.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        wait_for("its end", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the agent ---\n{}", self.log().join("\n"));
+        }
+    }
+}
+
+/// The processes whose parent is `pid`: /proc/PID/task/TID/children (proc(5)).
+pub fn children(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|line| {
+            line.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
+        })
+        .collect()
+}
+
+fn gather(source: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let gathered = lines.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(source).lines().map_while(Result::ok) {
+            gathered.lock().unwrap().push(line);
+        }
+    });
+    lines
+}
