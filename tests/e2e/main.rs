@@ -1,1 +1,14 @@
+//! The promises, shown on the real binary and real `.so` files.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed unwrap is a failed test
+
+mod admission;
+mod api;
+mod cli;
+//mod compat;
+mod configuration;
+mod events;
+//mod examples;
+mod faults;
+//mod psutil;
+mod reload;

@@ -90,6 +90,11 @@ impl Agent {
         self.child.id()
     }
 
+    /// Host and port of its HTTP API.
+    pub fn address(&self) -> String {
+        self.address.clone()
+    }
+
     pub fn root(&self) -> &Path {
         self.directory.path()
     }
@@ -167,6 +172,12 @@ impl Agent {
         })
     }
 
+    /// As [`running`](Self::running), for an event source that may have had no event yet.
+    #[track_caller]
+    pub fn running_or_started(&self, name: &str) -> Value {
+        self.until(name, "running", |collector| collector["phase"] == "running")
+    }
+
     /// Waits until a file was rejected, and returns why.
     #[track_caller]
     pub fn rejected(&self, file: &str) -> String {
@@ -224,7 +235,7 @@ impl Drop for Agent {
 }
 
 /// The processes whose parent is `pid`: /proc/PID/task/TID/children (proc(5)).
-pub fn children(pid: u32) -> Vec<u32> {
+fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks
         .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())

@@ -1,0 +1,153 @@
+//! The HTTP API and the command line's output, on the bundled plugins and the live system.
+
+use std::collections::HashSet;
+
+use dropsonde_tests::{Agent, Options, fixture, plugin, wait_for};
+use serde_json::Value;
+
+const BUNDLED: [&str; 6] = ["cpu", "memory", "network", "disk", "memory_bandwidth", "perf_events"];
+
+fn bundled() -> Agent {
+    let agent = Agent::with(Options {
+        plugins: BUNDLED
+            .iter()
+            .map(|name| (plugin(name), format!("libdropsonde_{name}.so")))
+            .collect(),
+        ..Options::default()
+    });
+    for name in BUNDLED {
+        agent.running(name);
+    }
+    agent
+}
+
+#[test]
+fn the_snapshot_has_every_bundled_collector() {
+    let agent = bundled();
+    // A second round, so that there are rates and shares.
+    let snapshot = wait_for("rates", || {
+        let snapshot = agent.snapshot();
+        snapshot["cpu"]["usage_percent"].is_f64().then_some(snapshot)
+    });
+    for (path, fields) in [
+        ("/cpu", &["usage_percent", "user_percent", "system_percent", "idle_percent",
+                   "frequency_mhz", "temperature_celsius", "load_avg_1m", "load_avg_5m",
+                   "load_avg_15m"] as &[&str]),
+        ("/cpu/cores/cpu0", &["usage_percent", "user_percent"]),
+        ("/memory", &["total_bytes", "available_bytes", "used_bytes", "percent",
+                      "swap_total_bytes", "swap_used_bytes", "swap_percent", "buffers_bytes",
+                      "cached_bytes"]),
+        ("/network", &["bytes_sent", "bytes_recv", "packets_sent", "packets_recv", "errin",
+                       "errout", "dropin", "dropout", "bytes_recv_per_sec"]),
+        ("/network/interfaces/lo", &["bytes_sent", "bytes_recv_per_sec"]),
+        ("/disk", &["read_bytes", "write_bytes", "read_count", "write_count",
+                    "read_bytes_per_sec"]),
+        ("/disk/partitions/~1", &["total_bytes", "used_bytes", "free_bytes", "percent"]),
+        ("/memory_bandwidth", &["pgpgin", "pgpgout", "pswpin", "pswpout", "pgfault",
+                                "pgmajfault", "pgfault_per_sec"]),
+        ("/perf_events", &["available", "cpu_cores", "interval_ms", "sample_time",
+                           "missing_events", "unsupported_events", "reason"]),
+    ] {
+        let object = snapshot.pointer(path).unwrap_or_else(|| panic!("{path}: {snapshot:#}"));
+        for field in fields {
+            assert!(object.get(field).is_some(), "{path}/{field}: {object:#}");
+        }
+    }
+    assert!(snapshot["timestamp"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn the_metrics_page_is_what_prometheus_reads() {
+    let agent = bundled();
+    let (code, page) = agent.page("/metrics");
+    assert_eq!(code, 200);
+    check_exposition(&page);
+    for sample in [
+        "system_cpu_time_seconds_total{state=\"user\",cpu=\"cpu0\"}",
+        "system_network_io_bytes_total{direction=\"receive\",device=\"lo\"}",
+        "system_memory_limit_bytes ",
+        "dropsonde_collector_ready{collector=\"cpu\"} 1",
+        "dropsonde_reads_total ",
+    ] {
+        assert!(page.lines().any(|line| line.starts_with(sample)), "{sample}\n{page}");
+    }
+}
+
+/// The text format: each family once, with help and type before its samples; no sample twice.
+fn check_exposition(page: &str) {
+    let (mut families, mut samples) = (HashSet::new(), HashSet::new());
+    let mut family = String::new();
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            family = rest.split(' ').next().unwrap().to_owned();
+            assert!(families.insert(family.clone()), "{family} stands twice");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert_eq!(name, family);
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+        } else {
+            let (sample, value) = line.rsplit_once(' ').unwrap();
+            assert_eq!(sample.split('{').next().unwrap(), family, "{line}");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            assert!(samples.insert(sample.to_owned()), "{sample} stands twice");
+        }
+    }
+    assert!(samples.len() > 50);
+}
+
+#[test]
+fn perf_counts_software_events_and_names_what_is_unsupported() {
+    let agent = bundled();
+    let perf = wait_for("a rate", || {
+        let perf = agent.snapshot()["perf_events"].clone();
+        let refused = perf["available"] == false;
+        let counted = perf.pointer("/events/context-switches/value_per_sec");
+        (refused || counted.is_some_and(Value::is_f64)).then_some(perf)
+    });
+    if perf["available"] == false {
+        eprintln!("SKIPPED: perf events are not permitted here: {}", perf["reason"]);
+        assert!(perf["reason"].is_string());
+        return;
+    }
+    let rate = perf["events"]["context-switches"]["value_per_sec"].as_f64().unwrap();
+    assert!(rate > 0.0, "a running system switches contexts");
+    for event in perf["unsupported_events"].as_array().unwrap() {
+        assert!(perf["events"].get(event.as_str().unwrap()).is_none(), "{event} is no zero");
+    }
+}
+
+#[test]
+fn a_page_that_is_not_there_names_those_that_are() {
+    let agent = Agent::start("");
+    let (code, text) = agent.page("/nonsense");
+    assert_eq!(code, 404);
+    assert!(text.contains("/metrics"), "{text}");
+    assert_eq!(agent.page("/healthz").0, 200);
+    assert_eq!(agent.page("/readyz").0, 200, "nothing is required");
+    let (code, text) = agent.page("/api/v1/snapshot?max_age=soon");
+    assert_eq!(code, 400);
+    assert!(text.contains("max_age") && text.contains("500ms"), "{text}");
+    assert_eq!(agent.page("/api/v1/snapshot?maxage=1s").0, 400);
+}
+
+#[test]
+fn a_request_for_something_fresh_reads_once_for_all_who_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let reads = directory.path().join("reads");
+    let config = format!(
+        "[collectors.steady]\ninterval = \"1h\"\n[collectors.steady.settings]\ncount_file = \"{}\"\n",
+        reads.display()
+    );
+    let agent = Agent::with_plugins(&config, &[&fixture("steady_v1")]);
+    agent.running("steady");
+    let count = || std::fs::read_to_string(&reads).unwrap().lines().count();
+    assert_eq!(count(), 1, "the first round");
+    for _ in 0..10 {
+        agent.snapshot();
+    }
+    assert_eq!(count(), 1, "what is there is fresh enough");
+    agent.json("/api/v1/snapshot?max_age=0s");
+    assert!((2..=3).contains(&count()), "two streams asked at once: {}", count());
+    let bus = agent.json("/api/v1/status")["bus"].clone();
+    assert!(bus["cache_hits"].as_u64() >= Some(20), "{bus}");
+}

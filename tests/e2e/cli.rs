@@ -1,0 +1,106 @@
+//! `run --once`, `run --output ndjson`, `list`.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use dropsonde_tests::{Agent, binary, fixture, plugin, wait_for};
+use serde_json::Value;
+
+#[test]
+fn once_prints_one_snapshot_with_real_rates() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["cpu", "memory", "network", "disk", "memory_bandwidth", "perf_events"] {
+        fs::copy(plugin(name), directory.path().join(format!("{name}.so"))).unwrap();
+    }
+    for isolation in ["process", "thread"] {
+        let output = Command::new(binary())
+            .args(["run", "--once", "--wait", "200ms", "--plugins"])
+            .arg(directory.path())
+            .env("DROPSONDE__DEFAULTS__ISOLATION", isolation)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        let snapshot: Value = serde_json::from_str(&text).unwrap();
+        assert!(snapshot["memory"]["total_bytes"].as_u64() > Some(0));
+        assert!(snapshot["cpu"]["usage_percent"].is_f64(), "{isolation}: {snapshot:#}");
+        assert!(snapshot["network"]["interfaces"]["lo"]["bytes_recv_per_sec"].is_f64());
+        assert!(snapshot["memory_bandwidth"]["pgfault_per_sec"].as_f64() > Some(0.0));
+        assert!(snapshot["disk"]["partitions"]["/"]["total_bytes"].as_u64() > Some(0));
+    }
+}
+
+#[test]
+fn once_with_nothing_to_show_fails_and_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new(binary())
+        .args(["run", "--once", "--wait", "10ms", "--plugins"])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("no collector delivered anything"), "{text}");
+}
+
+#[test]
+fn ndjson_streams_and_ends_quietly_when_its_reader_does() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::copy(fixture("steady_v1"), directory.path().join("steady.so")).unwrap();
+    let mut child = Command::new(binary())
+        .args(["run", "--output", "ndjson", "--listen", ":0", "--plugins"])
+        .arg(directory.path())
+        .env("DROPSONDE__DEFAULTS__INTERVAL", "20ms")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..10 {
+        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(line["collector"], "steady");
+        assert!(line["records"][0]["build"] == 1 || line["records"][0]["part"].is_string());
+    }
+    drop(lines);
+    let status = wait_for("its end", || child.try_wait().unwrap());
+    assert!(status.success(), "{status:?}");
+}
+
+#[test]
+fn list_shows_what_a_running_host_says() {
+    let agent = Agent::with_plugins("", &[&fixture("steady_v1")]);
+    agent.running("steady");
+    let output = Command::new(binary())
+        .args(["list", "--json", "--listen", &agent.address(), "--plugins"])
+        .arg(agent.root().join("plugins"))
+        .output()
+        .unwrap();
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let row = &list["plugins"][0];
+    assert_eq!((&row["plugin"], &row["api_version"]), (&"steady".into(), &"1.0".into()));
+    let collector = &row["collectors"][0];
+    assert_eq!((&collector["phase"], &collector["generation"]), (&"running".into(), &1.into()));
+    assert!(collector["last_batch_age_seconds"].is_f64());
+}
+
+#[test]
+fn an_address_that_is_taken_is_a_clear_error() {
+    let agent = Agent::start("");
+    let output = Command::new(binary())
+        .args(["run", "--listen", &agent.address(), "--plugins"])
+        .arg(agent.root().join("plugins"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("can't listen on") && text.contains("choose another --listen"), "{text}");
+}
+
+#[test]
+fn a_plugin_s_log_lines_carry_its_collector_s_name() {
+    let agent = Agent::with_plugins("", &[&fixture("steady_v1")]);
+    let line = agent.logged("steady build 1 is up");
+    assert!(line.contains("collector=\"steady\""), "{line}");
+}

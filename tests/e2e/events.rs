@@ -1,0 +1,75 @@
+//! Event sources, in both modes.
+
+use std::fs;
+
+use dropsonde_tests::{Agent, Options, fixture, wait_for};
+use serde_json::Value;
+
+fn numbers(agent: &Agent) -> Vec<u64> {
+    let lines = agent.stdout.lock().unwrap().clone();
+    lines
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|batch| batch["topic"] == "events.pulse.beat")
+        .flat_map(|batch| batch["records"].as_array().unwrap().clone())
+        .map(|record| record["number"].as_u64().unwrap())
+        .collect()
+}
+
+fn agent(config: &str) -> Agent {
+    Agent::with(Options {
+        config: config.into(),
+        plugins: vec![(fixture("pulse"), "pulse.so".into())],
+        arguments: vec!["--output".into(), "ndjson".into()],
+        ..Options::default()
+    })
+}
+
+#[test]
+fn every_event_arrives_once_and_in_order() {
+    for isolation in ["process", "thread"] {
+        let agent = agent(&format!("[defaults]\nisolation = \"{isolation}\"\n"));
+        let numbers = wait_for("fifty events", || {
+            let numbers = numbers(&agent);
+            (numbers.len() >= 50).then_some(numbers)
+        });
+        let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
+        assert_eq!(numbers, expected, "{isolation}");
+        assert_eq!(agent.collector("pulse").unwrap()["isolation"], isolation);
+    }
+}
+
+#[test]
+fn an_event_source_stops_when_it_is_told_to() {
+    for isolation in ["process", "thread"] {
+        let mut agent = agent(&format!("[defaults]\nisolation = \"{isolation}\"\n"));
+        wait_for("events", || (numbers(&agent).len() > 5).then_some(()));
+        fs::remove_file(agent.path("pulse.so")).unwrap();
+        wait_for("its end", || agent.collector("pulse").is_none().then_some(()));
+        wait_for("the end of its process", || agent.children().is_empty().then_some(()));
+        assert!(agent.terminate().success());
+    }
+}
+
+#[test]
+fn an_event_source_that_returns_by_itself_is_started_anew() {
+    let agent = agent(
+        "[restart]\ninitial = \"50ms\"\n[collectors.pulse.settings]\nend_after = 3\n",
+    );
+    let back = agent.until("pulse", "back", |now| now["restarts"].as_u64() > Some(1));
+    let error = back["last_error"].as_str().unwrap();
+    assert!(error.contains("the event source returned by itself"), "{error}");
+}
+
+#[test]
+fn an_event_source_is_replaced_without_a_gap() {
+    let agent = agent("");
+    wait_for("events", || (numbers(&agent).len() > 5).then_some(()));
+    let mut other = fs::read(fixture("pulse")).unwrap();
+    other.push(0); // another file, the same plugin
+    agent.put("pulse.so", &other);
+    agent.until("pulse", "replaced", |now| now["generation"] == 2);
+    let before = numbers(&agent).len();
+    wait_for("more events", || (numbers(&agent).len() > before + 5).then_some(()));
+    assert_eq!(agent.collector("pulse").unwrap()["restarts"], 0);
+}

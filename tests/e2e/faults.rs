@@ -1,0 +1,182 @@
+//! Panic, error, hang and crash in each runner mode: the others don't notice.
+
+use std::fs;
+
+use dropsonde_tests::{Agent, fixture, wait_for};
+use serde_json::Value;
+
+/// An agent with a healthy collector and one that goes wrong from its third round on, for as
+/// long as the file `fault` is there.
+fn agent(isolation: &str, fault: &str, extra: &str) -> Agent {
+    let directory = tempfile::tempdir().unwrap().keep();
+    let switch = directory.join("fault");
+    fs::write(&switch, "").unwrap();
+    let config = format!(
+        "[defaults]\ninterval = \"50ms\"\n[restart]\ninitial = \"50ms\"\nmax = \"200ms\"\n{extra}\n\
+         [collectors.faulty]\nisolation = \"{isolation}\"\ndeadline = \"400ms\"\n\
+         [collectors.faulty.settings]\nfault = \"{fault}\"\nround = 3\nwhile_file = \"{}\"\n",
+        switch.display()
+    );
+    let agent = Agent::with_plugins(&config, &[&fixture("faulty"), &fixture("steady_v1")]);
+    agent.running("steady");
+    agent
+}
+
+fn mend(agent: &Agent) {
+    let config = fs::read_to_string(agent.root().join("dropsonde.toml")).unwrap();
+    let path = config.split("while_file = \"").nth(1).unwrap().split('"').next().unwrap();
+    fs::remove_file(path).unwrap();
+}
+
+fn has_error(collector: &Value, text: &str) -> bool {
+    collector["last_error"].as_str().is_some_and(|error| error.contains(text))
+}
+
+/// The healthy collector has missed nothing.
+fn others_are_well(agent: &mut Agent) {
+    let before = agent.collector("steady").unwrap()["batches"].as_u64();
+    let steady = agent.until("steady", "going on", |now| now["batches"].as_u64() > before);
+    assert_eq!(steady["restarts"], 0);
+    assert_eq!(steady["failed_rounds"], 0);
+    assert!(agent.is_alive());
+}
+
+/// It restarts with this cause, and recovers when the fault is gone.
+fn restarts_with_cause(isolation: &str, fault: &str, cause: &str) -> Agent {
+    let mut agent = agent(isolation, fault, "limit = 1000");
+    agent.until("faulty", cause, |now| has_error(now, cause) && now["restarts"].as_u64() > Some(0));
+    others_are_well(&mut agent);
+    mend(&agent);
+    let batches = agent.collector("faulty").unwrap()["batches"].as_u64().unwrap();
+    agent.until("faulty", "well again", |now| {
+        now["phase"] == "running" && now["batches"].as_u64() > Some(batches + 10)
+    });
+    agent
+}
+
+#[test]
+fn a_panic_ends_the_instance_and_not_the_host() {
+    restarts_with_cause("process", "panic", "panicked: round 3 went wrong");
+    let agent = restarts_with_cause("thread", "panic", "panicked: round 3 went wrong");
+    assert_eq!(agent.collector("faulty").unwrap()["isolation"], "thread");
+}
+
+#[test]
+fn a_hang_ends_at_its_deadline() {
+    restarts_with_cause("process", "hang", "deadline 400ms exceeded");
+}
+
+#[test]
+fn a_thread_that_hangs_is_abandoned_and_its_collector_moves_to_a_process() {
+    let mut agent = agent("thread", "hang", "limit = 1000");
+    let moved = agent.until("faulty", "moved", |now| {
+        now["isolation"] == "process" && now["restarts"].as_u64() > Some(0)
+    });
+    assert!(moved["moved"].as_str().unwrap().contains("deadline 400ms exceeded"), "{moved}");
+    others_are_well(&mut agent);
+    mend(&agent);
+    agent.running("faulty");
+    assert!(agent.terminate().success(), "an abandoned thread does not hold up the end");
+}
+
+#[test]
+fn a_crash_ends_the_process_and_not_the_host() {
+    restarts_with_cause("process", "segfault", "killed by SIGSEGV");
+    restarts_with_cause("process", "abort", "killed by SIGABRT");
+    restarts_with_cause("process", "exit", "exited with code 7");
+}
+
+#[test]
+fn an_error_degrades_and_does_not_restart() {
+    for isolation in ["process", "thread"] {
+        let mut agent = agent(isolation, "error", "");
+        let degraded = agent.until("faulty", "degraded", |now| now["phase"] == "degraded");
+        assert!(has_error(&degraded, "failed: no such luck"), "{degraded}");
+        assert_eq!(degraded["restarts"], 0);
+        others_are_well(&mut agent);
+        mend(&agent);
+        let again = agent.until("faulty", "well again", |now| now["phase"] == "running");
+        assert_eq!(again["restarts"], 0);
+    }
+}
+
+#[test]
+fn what_is_partial_is_published_and_degraded() {
+    let agent = agent("process", "partial", "");
+    let degraded = agent.until("faulty", "degraded", |now| now["phase"] == "degraded");
+    assert!(has_error(&degraded, "partial: the other half is missing"), "{degraded}");
+    let before = degraded["batches"].as_u64();
+    agent.until("faulty", "publishing", |now| now["batches"].as_u64() > before);
+}
+
+#[test]
+fn a_collector_that_fails_again_and_again_is_quarantined_until_its_settings_change() {
+    let agent = agent("process", "panic", "limit = 3");
+    let quarantined = agent.until("faulty", "quarantined", |now| now["phase"] == "quarantined");
+    assert_eq!(quarantined["restarts"], 2, "{quarantined}");
+    let path = agent.root().join("dropsonde.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, config.replace("fault = \"panic\"", "fault = \"\"")).unwrap();
+    agent.running("faulty");
+}
+
+#[test]
+fn a_panic_in_drop_is_caught() {
+    for isolation in ["process", "thread"] {
+        let mut agent = agent(isolation, "panic_in_drop", "");
+        agent.running("faulty");
+        fs::remove_file(agent.path("libfaulty.so")).unwrap();
+        wait_for("its end", || agent.collector("faulty").is_none().then_some(()));
+        others_are_well(&mut agent);
+    }
+}
+
+#[test]
+fn a_plugin_that_leaves_a_thread_running_stays_mapped() {
+    let mut agent = agent("thread", "thread", "");
+    let batches = agent.running("faulty")["batches"].as_u64().unwrap();
+    agent.until("faulty", "past its third round", |now| {
+        now["batches"].as_u64() > Some(batches + 5)
+    });
+    fs::remove_file(agent.path("libfaulty.so")).unwrap();
+    wait_for("the count of libraries left mapped", || {
+        (agent.json("/api/v1/status")["libraries"]["left_mapped"] == 1).then_some(())
+    });
+    others_are_well(&mut agent);
+}
+
+#[test]
+fn a_runner_that_is_killed_from_outside_comes_back() {
+    let agent = Agent::with_plugins("[restart]\ninitial = \"50ms\"\n", &[&fixture("steady_v1")]);
+    agent.running("steady");
+    let runner = agent.children()[0];
+    let status = std::process::Command::new("kill").args(["-s", "KILL", &runner.to_string()]).status();
+    assert!(status.unwrap().success());
+    let back = agent.until("steady", "back", |now| {
+        now["restarts"] == 1 && now["phase"] == "running"
+    });
+    assert!(has_error(&back, "killed by SIGKILL"), "{back}");
+}
+
+#[test]
+fn no_runner_outlives_its_host() {
+    for signal in ["KILL", "TERM"] {
+        let agent =
+            Agent::with_plugins("", &[&fixture("steady_v1"), &fixture("faulty"), &fixture("pulse")]);
+        for name in ["steady", "faulty", "pulse"] {
+            agent.running_or_started(name);
+        }
+        let runners = agent.children();
+        assert_eq!(runners.len(), 3);
+        agent.signal(signal);
+        wait_for("the end of all runners", || {
+            runners.iter().all(|pid| !is_running(*pid)).then_some(())
+        });
+    }
+}
+
+/// A process that has ended and was not waited for yet is not running.
+fn is_running(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+}

@@ -1,0 +1,243 @@
+//! Replacing, removing and putting back a plugin's file.
+
+use std::fs;
+use std::io::Write;
+
+use dropsonde_tests::{Agent, Options, fixture, wait_for};
+use serde_json::Value;
+
+fn bytes(fixture_name: &str) -> Vec<u8> {
+    fs::read(fixture(fixture_name)).unwrap()
+}
+
+fn agent(isolation: &str) -> Agent {
+    let config = format!("[defaults]\nisolation = \"{isolation}\"\ninterval = \"100ms\"\n");
+    let agent = Agent::with(Options {
+        config,
+        plugins: vec![(fixture("steady_v1"), "steady.so".into())],
+        arguments: vec!["--output".into(), "ndjson".into()],
+        ..Options::default()
+    });
+    agent.running("steady");
+    agent
+}
+
+fn until_build(agent: &Agent, build: u64) {
+    wait_for(&format!("build {build}"), || {
+        (agent.snapshot()["steady"]["build"] == build).then_some(())
+    });
+}
+
+/// The batches of the main stream, in the order in which they were published.
+fn batches(agent: &Agent) -> Vec<Value> {
+    let lines = agent.stdout.lock().unwrap().clone();
+    lines
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|batch| batch["topic"] == "metrics.steady")
+        .collect()
+}
+
+/// No tick was missed, none came twice, and every rate is there.
+fn assert_seamless(agent: &Agent) {
+    let batches = batches(agent);
+    let generations: Vec<u64> =
+        batches.iter().map(|batch| batch["generation"].as_u64().unwrap()).collect();
+    assert!(generations.is_sorted(), "{generations:?}");
+    assert!(generations.first() < generations.last(), "{generations:?}");
+    for (index, batch) in batches.iter().enumerate() {
+        assert_eq!(batch["sequence"].as_u64(), Some(index as u64 + 1), "order is kept");
+        let rate = &batch["records"][0]["elapsed_per_sec"];
+        if index > 0 {
+            // A clock of milliseconds grows by 1,000 a second.
+            let rate = rate.as_f64().unwrap_or_else(|| panic!("batch {index} lost its rate"));
+            assert!((500.0..2000.0).contains(&rate), "batch {index}: {rate}");
+        }
+    }
+    let status = agent.collector("steady").unwrap();
+    assert_eq!(status["missed_ticks"], 0);
+    assert_eq!(status["restarts"], 0);
+}
+
+fn is_replaced_by(isolation: &str, replace: impl FnOnce(&Agent)) {
+    let agent = agent(isolation);
+    let before = batches(&agent).len();
+    replace(&agent);
+    until_build(&agent, 2);
+    wait_for("batches of the new one", || (batches(&agent).len() > before + 5).then_some(()));
+    assert_eq!(agent.collector("steady").unwrap()["generation"], 2);
+    assert_eq!(agent.collector("steady").unwrap()["isolation"], isolation);
+    assert_seamless(&agent);
+}
+
+#[test]
+fn a_rename_swaps_generations_without_a_missed_tick() {
+    is_replaced_by("process", |agent| agent.put("steady.so", &bytes("steady_v2")));
+    is_replaced_by("thread", |agent| agent.put("steady.so", &bytes("steady_v2")));
+}
+
+#[test]
+fn a_copy_over_the_file_swaps_generations_without_a_missed_tick() {
+    for isolation in ["process", "thread"] {
+        is_replaced_by(isolation, |agent| {
+            fs::copy(fixture("steady_v2"), agent.path("steady.so")).unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_slow_partial_copy_is_awaited_and_then_swapped_in() {
+    is_replaced_by("process", |agent| {
+        let whole = bytes("steady_v2");
+        let mut file = fs::File::create(agent.path("steady.so")).unwrap();
+        for part in whole.chunks(whole.len() / 8 + 1) {
+            file.write_all(part).unwrap();
+            let published = batches(agent).len();
+            wait_for("a tick meanwhile", || (batches(agent).len() > published).then_some(()));
+        }
+        assert_eq!(agent.plugin("steady.so").unwrap()["rejections"], 0, "it was left alone");
+    });
+}
+
+#[test]
+fn a_copy_in_several_sittings_is_rejected_until_it_is_whole() {
+    is_replaced_by("process", |agent| {
+        let whole = bytes("steady_v2");
+        fs::write(agent.path("steady.so"), &whole[..whole.len() / 2]).unwrap();
+        assert!(agent.rejected("steady.so").contains("is cut short"));
+        assert_eq!(agent.snapshot()["steady"]["build"], 1);
+        let mut file = fs::OpenOptions::new().append(true).open(agent.path("steady.so")).unwrap();
+        file.write_all(&whole[whole.len() / 2..]).unwrap();
+    });
+}
+
+#[test]
+fn a_bad_replacement_leaves_the_old_one_running_and_says_so() {
+    for isolation in ["process", "thread"] {
+        let agent = agent(isolation);
+        for bad in [bytes("crashing_constructor"), bytes("steady_v2")[..5000].to_vec()] {
+            let before = agent.plugin("steady.so").unwrap()["rejections"].as_u64();
+            agent.put("steady.so", &bad);
+            let plugin = wait_for("the rejection", || {
+                let plugin = agent.plugin("steady.so")?;
+                (plugin["rejections"].as_u64() > before).then_some(plugin)
+            });
+            assert_eq!((&plugin["state"], &plugin["generation"]), (&"rejected".into(), &1.into()));
+            agent.logged("the generation that was there goes on");
+        }
+        let published = batches(&agent).len();
+        wait_for("ticks of the old one", || (batches(&agent).len() > published + 3).then_some(()));
+        assert_eq!(agent.snapshot()["steady"]["build"], 1);
+        let status = agent.collector("steady").unwrap();
+        assert_eq!((&status["restarts"], &status["missed_ticks"]), (&0.into(), &0.into()));
+        // And a good one after all.
+        agent.put("steady.so", &bytes("steady_v2"));
+        until_build(&agent, 2);
+        assert_eq!(agent.plugin("steady.so").unwrap()["rejection"], Value::Null);
+    }
+}
+
+#[test]
+fn overwriting_a_file_whose_plugin_is_loaded_harms_nothing() {
+    for isolation in ["process", "thread"] {
+        let mut agent = agent(isolation);
+        let path = agent.path("steady.so");
+        // In place, the same inode: what ends other hosts with SIGBUS or SIGSEGV.
+        fs::write(&path, b"garbage").unwrap();
+        agent.rejected("steady.so");
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+        let published = batches(&agent).len();
+        wait_for("ticks", || (batches(&agent).len() > published + 3).then_some(()));
+        assert!(agent.is_alive());
+        assert_eq!(agent.collector("steady").unwrap()["restarts"], 0);
+    }
+}
+
+#[test]
+fn removing_the_file_stops_its_collectors_and_putting_it_back_starts_them() {
+    for isolation in ["process", "thread"] {
+        let agent = agent(isolation);
+        fs::remove_file(agent.path("steady.so")).unwrap();
+        wait_for("its end", || agent.collector("steady").is_none().then_some(()));
+        assert_eq!(agent.snapshot()["steady"], Value::Null);
+        wait_for("the end of its process", || agent.children().is_empty().then_some(()));
+        agent.put("steady.so", &bytes("steady_v1"));
+        assert_eq!(agent.running("steady")["generation"], 2, "generations count up");
+    }
+}
+
+#[test]
+fn the_same_bytes_again_change_nothing() {
+    let agent = agent("process");
+    let runner = agent.children();
+    agent.put("steady.so", &bytes("steady_v1"));
+    agent.put("marker.so", b"rejected, and so seen");
+    agent.rejected("marker.so");
+    let published = batches(&agent).len();
+    wait_for("ticks", || (batches(&agent).len() > published + 2).then_some(()));
+    assert_eq!(agent.collector("steady").unwrap()["generation"], 1);
+    assert_eq!(agent.children(), runner, "the runner is the same process");
+}
+
+/// Counts of what a leak would show in.
+fn footprint(agent: &Agent) -> (usize, usize, usize) {
+    let count = |what: &str| {
+        fs::read_dir(format!("/proc/{}/{what}", agent.pid())).map_or(0, Iterator::count)
+    };
+    let maps = fs::read_to_string(format!("/proc/{}/maps", agent.pid())).unwrap();
+    (count("fd"), count("task"), maps.lines().count())
+}
+
+fn resident_kib(agent: &Agent) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Replaces the plugin `count` times; each file differs by what follows its end.
+fn reload_many(agent: &Agent, from: u64, count: u64) {
+    let versions = [bytes("steady_v1"), bytes("steady_v2")];
+    for round in from..from + count {
+        let mut file = versions[(round % 2) as usize].clone();
+        file.extend(round.to_le_bytes());
+        agent.put("steady.so", &file);
+        wait_for("the next generation", || {
+            let status = agent.collector("steady")?;
+            (status["generation"].as_u64() == Some(round + 1)).then_some(())
+        });
+    }
+}
+
+#[test]
+fn two_hundred_reloads_in_process_mode_leave_no_trace() {
+    let agent = Agent::with(Options {
+        plugins: vec![(fixture("steady_v1"), "steady.so".into())],
+        ..Options::default()
+    });
+    agent.running("steady");
+    reload_many(&agent, 1, 40); // buffers find their size
+    let settle = || wait_for("one runner", || (agent.children().len() == 1).then_some(()));
+    settle();
+    let (before, rss_before) = (footprint(&agent), resident_kib(&agent));
+    reload_many(&agent, 41, 160);
+    settle();
+    wait_for("the counts of before", || (footprint(&agent) == before).then_some(()));
+    let rss = resident_kib(&agent);
+    println!("200 reloads: fd, tasks, maps {before:?}; resident {rss_before} then {rss} KiB");
+    assert!(rss < rss_before + 1024, "resident {rss_before} KiB before, {rss} KiB after");
+}
+
+#[test]
+fn reloads_in_thread_mode_unload_the_old_library() {
+    let agent = agent("thread");
+    reload_many(&agent, 1, 10);
+    let libraries = wait_for("the old libraries to be closed", || {
+        let libraries = agent.json("/api/v1/status")["libraries"].clone();
+        (libraries["closed"] == 10).then_some(libraries)
+    });
+    assert_eq!(libraries["left_mapped"], 0);
+    let maps = fs::read_to_string(format!("/proc/{}/maps", agent.pid())).unwrap();
+    let mapped: std::collections::HashSet<&str> =
+        maps.lines().filter_map(|line| line.split_whitespace().nth(5)).filter(|path| path.ends_with("steady.so")).collect();
+    assert_eq!(mapped.len(), 1, "{mapped:?}");
+}
