@@ -46,6 +46,8 @@ mod sink;
 mod slot;
 
 #[doc(hidden)]
+pub mod bench;
+#[doc(hidden)]
 pub mod cli;
 
 pub use admission::{ElfError, Rejection};

@@ -51,7 +51,7 @@ impl Loaded {
         // SAFETY: loading runs the plugin's constructors, which can do anything; that is what a
         // plugin is. The file is a private copy that nobody writes to.
         let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
-            .map_err(|error| LoadError::Open(error.to_string()))?;
+            .map_err(|error| LoadError::Open(innermost(&error)))?;
         // SAFETY: the symbol is the static that export_plugin! makes; what it points at starts
         // with abi_stable's header, whose magic `upgrade` checks before anything else is read.
         let header = unsafe { library.get::<AbiHeaderRef>(MODULE_SYMBOL.as_bytes()) }
@@ -125,6 +125,11 @@ fn facts(errors: &AbiInstabilityErrors) -> String {
     texts.dedup();
     texts.truncate(3);
     if texts.is_empty() { "the types differ".into() } else { texts.join("; ") }
+}
+
+/// The linker's own words, which name the library or symbol at fault.
+fn innermost(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), innermost)
 }
 
 /// The first line, and no more than fits one.

@@ -23,7 +23,7 @@ use crate::schema::StreamSchema;
 pub trait Collector: Sized {
     /// What the user may set in TOML under `[collectors.NAME.settings]`. Mark the struct with
     /// [`#[settings]`](crate::settings); use [`NoSettings`] if there is nothing to set.
-    type Settings: DeserializeOwned;
+    type Settings: Settings;
     /// The record types that [`collect`](Self::collect) pushes, as a tuple: `(Totals, Interface)`.
     type Streams: Streams;
 
@@ -45,7 +45,7 @@ pub trait Collector: Sized {
 )]
 pub trait EventSource: Sized {
     /// As [`Collector::Settings`].
-    type Settings: DeserializeOwned;
+    type Settings: Settings;
     /// As [`Collector::Streams`].
     type Streams: Streams;
 
@@ -56,6 +56,17 @@ pub trait EventSource: Sized {
     /// return within the deadline after it was told to stop is abandoned or killed.
     fn run(&mut self, out: &mut Emitter<'_>) -> Result<()>;
 }
+
+/// What the host can fill from the user's TOML. [`#[settings]`](crate::settings) implements it;
+/// a type that is deserialized in a way of its own says so with `impl Settings for …`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be filled from the user's settings",
+    label = "not settings",
+    note = "put #[settings] on `{Self}`, or use NoSettings if there is nothing to set"
+)]
+pub trait Settings: DeserializeOwned {}
+
+impl Settings for NoSettings {}
 
 /// Settings of a plugin that has none.
 #[derive(Debug, Clone, serde::Deserialize)]

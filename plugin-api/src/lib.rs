@@ -59,7 +59,7 @@ pub mod schema;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use collector::{Batch, Collector, Emitter, EventSource, NoSettings, Streams};
+pub use collector::{Batch, Collector, Emitter, EventSource, NoSettings, Settings, Streams};
 pub use column::{Column, Values};
 pub use dropsonde_plugin_derive::{Record, settings};
 pub use error::{Error, Result};
@@ -79,5 +79,6 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod private {
     pub use crate::column::push_field;
+    pub use crate::record::checks::{attribute, counter, gauge, key};
     pub use serde;
 }

@@ -48,7 +48,7 @@ pub trait KeyField: Field {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a #[counter]",
     label = "not a counter type",
-    note = "a counter only grows: use u8…u64, usize or f64, or an Option of one; use #[gauge] for what goes up and down, #[attribute] for text"
+    note = "a counter only grows: use u8…u64, usize or f64, or an Option of one; use #[gauge] for what goes up and down, #[attribute] for text; for a Duration, as_secs_f64() and unit \"s\""
 )]
 pub trait CounterField: Field {}
 
@@ -56,7 +56,7 @@ pub trait CounterField: Field {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a #[gauge]",
     label = "not a gauge type",
-    note = "a gauge is a number or a bool, or an Option of one; use #[attribute] for text"
+    note = "a gauge is a number or a bool, or an Option of one; use #[attribute] for text; for a Duration, as_secs_f64() and unit \"s\""
 )]
 pub trait GaugeField: Field {}
 
@@ -67,6 +67,18 @@ pub trait GaugeField: Field {}
     note = "an attribute is text, a bool or a Vec<String>, or an Option of one; use #[gauge] for a number"
 )]
 pub trait AttributeField: Field {}
+
+/// Take a type if it fits a role; the derive macro calls them.
+#[doc(hidden)]
+#[allow(unreachable_pub)] // reached through `private`
+pub mod checks {
+    use super::{AttributeField, CounterField, GaugeField, KeyField};
+
+    pub fn key<T: KeyField>() {}
+    pub fn counter<T: CounterField>() {}
+    pub fn gauge<T: GaugeField>() {}
+    pub fn attribute<T: AttributeField>() {}
+}
 
 macro_rules! integer {
     ($value:ident, $push:ident, $as:ty: $($type:ty)*) => {$(

@@ -126,7 +126,8 @@ fn a_panic_in_drop_is_caught() {
         let mut agent = agent(isolation, "panic_in_drop", "");
         agent.running("faulty");
         fs::remove_file(agent.path("libfaulty.so")).unwrap();
-        wait_for("its end", || agent.collector("faulty").is_none().then_some(()));
+        agent.until("faulty", "stopped", |now| has_error(now, "there is no plugin `faulty`"));
+        wait_for("the end of its process", || (agent.children().len() <= 1).then_some(()));
         others_are_well(&mut agent);
     }
 }

@@ -92,7 +92,9 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<(Manifest, ElfNotes), ElfError> {
 
 fn not_elf64(bytes: &[u8]) -> ElfError {
     match bytes {
-        [] => ElfError::CutShort { size: 0, needs: 64 },
+        start if b"\x7fELF".starts_with(start) => {
+            ElfError::CutShort { size: start.len() as u64, needs: 64 }
+        }
         [0x7f, b'E', b'L', b'F', 1, ..] => ElfError::Machine("a 32-bit machine".into()),
         [0x7f, b'E', b'L', b'F', ..] if bytes.len() < 64 => {
             ElfError::CutShort { size: bytes.len() as u64, needs: 64 }

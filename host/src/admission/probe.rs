@@ -9,7 +9,7 @@ use super::Image;
 use crate::config::CollectorSpec;
 use crate::control::Services;
 use crate::model::check;
-use crate::runner::{Failure, Reply, Request, start_process};
+use crate::runner::{Failure, Reply, Request, log_line, start_process};
 use crate::slot::{Ready, begin};
 
 /// What the trial showed.
@@ -58,7 +58,8 @@ async fn try_out(
                 return Err(failure);
             }
             Some(Reply::Done { outcome, .. }) => break outcome,
-            Some(Reply::Log { .. } | Reply::SettingsGood) => {}
+            Some(Reply::Log { level, message }) => log_line(&spec.name, level, &message),
+            Some(Reply::SettingsGood) => {}
             Some(Reply::Closed(failure)) => {
                 let failure = failure.unwrap_or(Failure::Returned);
                 if is_unsound(&failure) {

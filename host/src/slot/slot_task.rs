@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::CollectorSpec;
 use crate::control::Services;
 use crate::model::check;
-use crate::runner::{Failure, Isolation, Reply};
+use crate::runner::{Failure, Isolation, Reply, log_line};
 use crate::schedule::{Change, Tick, Tier};
 
 type Waiter = oneshot::Sender<Result<(), Failure>>;
@@ -358,7 +358,7 @@ impl Slot {
                 self.swap_if_free().await;
                 self.serve_waiting();
             }
-            Reply::Log { level, message } => log(&self.spec.name, level, &message),
+            Reply::Log { level, message } => log_line(&self.spec.name, level, &message),
             Reply::Closed(failure) => self.died(failure.unwrap_or(Failure::Returned)).await,
             Reply::SettingsGood => {}
         }
@@ -395,7 +395,7 @@ impl Slot {
                     Err(failure) => self.refuse_candidate(&failure),
                 }
             }
-            Reply::Log { level, message } => log(&self.spec.name, level, &message),
+            Reply::Log { level, message } => log_line(&self.spec.name, level, &message),
             Reply::Closed(failure) => {
                 self.refuse_candidate(&failure.unwrap_or(Failure::Returned));
             }
@@ -635,14 +635,4 @@ fn describe(
 ) {
     live.streams = streams;
     live.interval = Duration::from_millis(interval_ms.max(10));
-}
-
-fn log(collector: &str, level: u8, message: &str) {
-    match level {
-        1 => tracing::error!(target: "plugin", collector, "{message}"),
-        2 => tracing::warn!(target: "plugin", collector, "{message}"),
-        3 => tracing::info!(target: "plugin", collector, "{message}"),
-        4 => tracing::debug!(target: "plugin", collector, "{message}"),
-        _ => tracing::trace!(target: "plugin", collector, "{message}"),
-    }
 }

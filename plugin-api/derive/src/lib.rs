@@ -21,7 +21,7 @@ use proc_macro::TokenStream;
 #[proc_macro_derive(Record, attributes(record, key, counter, gauge, attribute))]
 pub fn derive_record(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);
-    record::expand(&input).unwrap_or_else(|error| error.to_compile_error()).into()
+    record::expand(&input).into()
 }
 
 /// Marks a struct as the settings of a plugin: the host fills it from

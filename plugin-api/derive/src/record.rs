@@ -1,12 +1,35 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
+use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
+use syn::token::Comma;
 use syn::{Attribute, Data, DeriveInput, Error, Expr, ExprLit, Field, Fields, Lit, LitStr, Meta};
 
 const ROLES: &str = "#[key], #[counter(unit = \"By\")], #[gauge(unit = \"s\")] or #[attribute]";
 
-pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
+pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
+    declared(input).unwrap_or_else(|error| {
+        // The struct counts as a record all the same: what is wrong with it is enough to read.
+        let error = error.to_compile_error();
+        let name = &input.ident;
+        let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
+        quote! {
+            #error
+            impl #impl_generics ::dropsonde_plugin_api::Record for #name #type_generics #where_clause {
+                const STREAM: &'static str = "";
+
+                fn schema() -> ::dropsonde_plugin_api::schema::StreamSchema {
+                    ::std::unreachable!()
+                }
+
+                fn append(&self, _: &mut [::dropsonde_plugin_api::Column]) {}
+            }
+        }
+    })
+}
+
+fn declared(input: &DeriveInput) -> syn::Result<TokenStream> {
     let fields = match &input.data {
         Data::Struct(data) => match &data.fields {
             Fields::Named(fields) => &fields.named,
@@ -18,7 +41,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
         return Err(Error::new(input.ident.span(), "a record needs at least one field"));
     }
     let stream = Stream::of(input)?;
-    let columns = fields.iter().map(Column::of).collect::<syn::Result<Vec<_>>>()?;
+    let columns = columns_of(fields)?;
     check_shares(&columns)?;
 
     let name = &input.ident;
@@ -28,7 +51,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let checks = columns.iter().map(Column::check);
     let pushes = columns.iter().enumerate().map(|(index, column)| {
         let field = &column.field.ident;
-        quote! { ::dropsonde_plugin_api::private::push_field(&self.#field, &mut columns[#index]); }
+        quote_spanned! { column.field.ty.span() => ::dropsonde_plugin_api::private::push_field(&self.#field, &mut columns[#index]); }
     });
     Ok(quote! {
         impl #impl_generics ::dropsonde_plugin_api::Record for #name #type_generics #where_clause {
@@ -138,7 +161,7 @@ impl<'a> Column<'a> {
                 "`{}` needs a unit: unit = \"By\" for bytes, \"s\" for seconds, \"%\" for percent, \"{{packet}}\" for a count of packets, \"1\" for a plain number (UCUM)",
                 column.name
             );
-            return Err(Error::new(attribute.span(), text));
+            return Err(Error::new_spanned(attribute, text));
         }
         if column.description.is_empty() {
             let text = format!(
@@ -198,13 +221,8 @@ impl<'a> Column<'a> {
 
     fn check(&self) -> TokenStream {
         let kind = &self.field.ty;
-        let bound = format_ident!("{}Field", self.role);
-        quote_spanned! { kind.span() =>
-            {
-                fn check<T: ::dropsonde_plugin_api::#bound>() {}
-                let _ = check::<#kind>;
-            }
-        }
+        let check = format_ident!("{}", self.role.to_lowercase());
+        quote_spanned! { kind.span() => let _ = ::dropsonde_plugin_api::private::#check::<#kind>; }
     }
 
     fn schema(&self) -> TokenStream {
@@ -239,6 +257,20 @@ impl<'a> Column<'a> {
     }
 }
 
+/// All columns, or all that is wrong with them.
+fn columns_of(fields: &Punctuated<Field, Comma>) -> syn::Result<Vec<Column<'_>>> {
+    let mut columns = Vec::new();
+    let mut errors: Option<Error> = None;
+    for field in fields {
+        match (Column::of(field), &mut errors) {
+            (Ok(column), _) => columns.push(column),
+            (Err(error), Some(errors)) => errors.combine(error),
+            (Err(error), none) => *none = Some(error),
+        }
+    }
+    errors.map_or(Ok(columns), Err)
+}
+
 fn role_of<'a>(field: &'a Field, name: &str) -> syn::Result<(&'a Attribute, &'static str)> {
     let mut found = None;
     for attribute in &field.attrs {
@@ -251,10 +283,11 @@ fn role_of<'a>(field: &'a Field, name: &str) -> syn::Result<(&'a Attribute, &'st
         };
         if found.replace((attribute, role)).is_some() {
             let text = format!("`{name}` has two roles; keep one of {ROLES}");
-            return Err(Error::new(attribute.span(), text));
+            return Err(Error::new_spanned(attribute, text));
         }
     }
-    found.ok_or_else(|| Error::new(field.span(), format!("`{name}` needs a role: {ROLES}")))
+    let missing = || Error::new(field.ident.span(), format!("`{name}` needs a role: {ROLES}"));
+    found.ok_or_else(missing)
 }
 
 fn check_shares(columns: &[Column<'_>]) -> syn::Result<()> {

@@ -19,9 +19,8 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::schema::{ColumnSchema, Role, StreamKind, StreamSchema, ValueType};
 
-/// What both kinds of plugin have in common; sealed by the module being for the macro only.
-#[doc(hidden)]
-pub trait Exported: Sized {
+/// What both kinds of plugin have in common.
+trait Exported: Sized {
     type Settings: DeserializeOwned;
     type Streams: Streams;
     fn create(settings: Self::Settings, host: Host) -> Result<Self>;
@@ -30,8 +29,7 @@ pub trait Exported: Sized {
 }
 
 /// Exports a [`Collector`].
-#[doc(hidden)]
-pub struct Polled<C>(C);
+struct Polled<C>(C);
 
 impl<C: Collector> Exported for Polled<C> {
     type Settings = C::Settings;
@@ -51,8 +49,7 @@ impl<C: Collector> Exported for Polled<C> {
 }
 
 /// Exports an [`EventSource`].
-#[doc(hidden)]
-pub struct Events<E>(E);
+struct Events<E>(E);
 
 impl<E: EventSource> Exported for Events<E> {
     type Settings = E::Settings;
@@ -80,9 +77,19 @@ struct Instance<X> {
 
 struct Glue<X>(PhantomData<X>);
 
-/// The module that the macro exports.
+/// The module of a [`Collector`], for the macro.
 #[doc(hidden)]
-pub extern "C" fn module_of<X: Exported>() -> PluginModuleRef {
+pub fn polled_module<C: Collector>() -> PluginModuleRef {
+    module_of::<Polled<C>>()
+}
+
+/// The module of an [`EventSource`], for the macro.
+#[doc(hidden)]
+pub fn events_module<E: EventSource>() -> PluginModuleRef {
+    module_of::<Events<E>>()
+}
+
+fn module_of<X: Exported>() -> PluginModuleRef {
     PluginModule {
         describe: Glue::<X>::describe,
         check_settings: Glue::<X>::check_settings,
@@ -319,22 +326,19 @@ impl From<ColumnSchema> for AbiColumn {
 #[macro_export]
 macro_rules! export_plugin {
     (collector = $type:ty $(,)?) => {
-        $crate::export_plugin!(@export Polled, Collector, $type, env!("CARGO_PKG_NAME"));
+        $crate::export_plugin!(@export Polled, polled_module, $type, env!("CARGO_PKG_NAME"));
     };
     (collector = $type:ty, name = $name:expr $(,)?) => {
-        $crate::export_plugin!(@export Polled, Collector, $type, $name);
+        $crate::export_plugin!(@export Polled, polled_module, $type, $name);
     };
     (events = $type:ty $(,)?) => {
-        $crate::export_plugin!(@export Events, EventSource, $type, env!("CARGO_PKG_NAME"));
+        $crate::export_plugin!(@export Events, events_module, $type, env!("CARGO_PKG_NAME"));
     };
     (events = $type:ty, name = $name:expr $(,)?) => {
-        $crate::export_plugin!(@export Events, EventSource, $type, $name);
+        $crate::export_plugin!(@export Events, events_module, $type, $name);
     };
-    (@export $kind:ident, $trait:ident, $type:ty, $name:expr) => {
+    (@export $kind:ident, $module:ident, $type:ty, $name:expr) => {
         const _: () = {
-            const fn needs<T: $crate::$trait>() {}
-            needs::<$type>();
-
             /// Read by the host without running the plugin.
             #[used]
             #[unsafe(no_mangle)]
@@ -350,7 +354,7 @@ macro_rules! export_plugin {
 
             extern "C" fn load() -> $crate::abi::abi_stable::library::RootModuleResult {
                 $crate::abi::abi_stable::library::__call_root_module_loader(|| {
-                    $crate::abi::module_of::<$crate::abi::$kind<$type>>()
+                    $crate::abi::$module::<$type>()
                 })
             }
 

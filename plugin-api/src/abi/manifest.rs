@@ -102,6 +102,7 @@ impl std::error::Error for ManifestError {}
 impl RawManifest {
     /// Made at compile time by [`export_plugin!`](crate::export_plugin). A name that could not
     /// stand in a topic is a compile error; longer texts are cut.
+    #[track_caller] // the message points at the macro's call
     pub const fn new(
         name: &str,
         version: &str,
@@ -111,7 +112,7 @@ impl RawManifest {
     ) -> Self {
         assert!(
             is_name(name.as_bytes()),
-            "a plugin's name has 1 to 64 characters of a-z, 0-9, `_` and `-`, and starts with a letter"
+            "a plugin's name has 1 to 64 characters of a-z, 0-9, `_` and `-`, and starts with a letter; give one with name = \"…\""
         );
         Self {
             magic: MAGIC,

@@ -10,6 +10,25 @@ struct Fan {
     fan: String,
     /// Its speed.
     speed: u64,
+    /// How loud it is.
+    noise: f64,
 }
+
+struct Fans;
+
+impl Collector for Fans {
+    type Settings = NoSettings;
+    type Streams = (Fan,);
+
+    fn create(_: NoSettings, _: Host) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn collect(&mut self, out: &mut Batch) -> Result<()> {
+        out.push(Fan { fan: "front".into(), speed: 900, noise: 12.0 })
+    }
+}
+
+export_plugin!(collector = Fans, name = "fans");
 
 fn main() {}
