@@ -166,3 +166,105 @@ impl Column {
 pub fn push_field<F: Field>(field: &F, column: &mut Column) {
     field.push(column);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(column: &Column) -> &[f64] {
+        match column.values() {
+            Values::F64(values) => values,
+            other => panic!("not floats: {other:?}"),
+        }
+    }
+
+    fn texts(column: &Column) -> Vec<String> {
+        let Values::Text { ends, bytes } = column.values() else { panic!("not text: {column:?}") };
+        let starts = std::iter::once(&0).chain(ends);
+        let rows = starts.zip(ends).map(|(start, end)| &bytes[*start as usize..*end as usize]);
+        rows.map(|row| String::from_utf8_lossy(row).into_owned()).collect()
+    }
+
+    #[test]
+    fn a_column_without_gaps_keeps_no_validity() {
+        let mut column = Column::new(ValueType::F64);
+        column.push_f64(1.0);
+        column.push_f64(2.0);
+        assert_eq!((numbers(&column), column.validity()), ([1.0, 2.0].as_slice(), [].as_slice()));
+        assert!(column.is_valid(0) && column.is_valid(1));
+    }
+
+    #[test]
+    fn a_missing_value_marks_only_its_own_row() {
+        let types = [
+            ValueType::U64,
+            ValueType::I64,
+            ValueType::F64,
+            ValueType::Bool,
+            ValueType::Text,
+            ValueType::TextList,
+        ];
+        for value in types {
+            let mut column = Column::new(value);
+            let push = |column: &mut Column| match value {
+                ValueType::U64 => column.push_u64(u64::MAX),
+                ValueType::I64 => column.push_i64(i64::MIN),
+                ValueType::F64 => column.push_f64(-0.5),
+                ValueType::Bool => column.push_bool(true),
+                ValueType::Text => column.push_text("text"),
+                ValueType::TextList => column.push_list(["an", "item"]),
+            };
+            push(&mut column);
+            column.push_null();
+            push(&mut column);
+            assert_eq!((column.validity(), column.rows), ([1, 0, 1].as_slice(), 3), "{value:?}");
+            assert!(column.is_valid(0) && !column.is_valid(1) && column.is_valid(2));
+        }
+    }
+
+    #[test]
+    fn what_is_no_finite_number_is_missing() {
+        let mut column = Column::new(ValueType::F64);
+        for value in [1.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN] {
+            column.push_f64(value);
+        }
+        assert_eq!(column.validity(), [1, 0, 0, 0, 1]);
+        assert_eq!(numbers(&column), [1.5, 0.0, 0.0, 0.0, f64::MIN]);
+    }
+
+    #[test]
+    fn an_option_is_its_value_or_missing() {
+        let mut column = Column::new(ValueType::U64);
+        push_field(&Some(7_u64), &mut column);
+        push_field(&None::<u64>, &mut column);
+        assert_eq!(column.validity(), [1, 0]);
+    }
+
+    #[test]
+    fn each_text_ends_where_it_was_said_to() {
+        let mut column = Column::new(ValueType::Text);
+        for text in ["größe", "", "b"] {
+            column.push_text(text);
+        }
+        column.push_null();
+        assert_eq!(texts(&column), ["größe", "", "b", ""]);
+        assert!(column.is_valid(1) && !column.is_valid(3), "empty is not missing");
+    }
+
+    #[test]
+    fn a_nul_inside_an_item_does_not_split_it() {
+        let mut column = Column::new(ValueType::TextList);
+        column.push_list(["a\0b", "c"]);
+        column.push_list([]);
+        assert_eq!(texts(&column), ["ab\0c\0", ""]);
+    }
+
+    #[test]
+    fn a_cleared_column_has_forgotten_its_gaps() {
+        let mut column = Column::new(ValueType::Bool);
+        column.push_null();
+        column.clear();
+        column.push_bool(true);
+        assert_eq!((column.validity(), column.rows), ([].as_slice(), 1));
+    }
+}

@@ -74,3 +74,69 @@ impl KeptFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn file(contents: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, contents).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn each_read_starts_anew() {
+        let (_directory, path) = file("a long first text");
+        let mut kept = KeptFile::new(&path);
+        assert_eq!(kept.read_text().unwrap(), "a long first text");
+        fs::write(&path, "short").unwrap();
+        assert_eq!(kept.read_text().unwrap(), "short");
+        assert_eq!(kept.read_text().unwrap(), "short");
+    }
+
+    #[test]
+    fn the_file_stays_open_between_reads() {
+        let (_directory, path) = file("kept");
+        let mut kept = KeptFile::new(&path);
+        kept.read().unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(kept.read_text().unwrap(), "kept");
+    }
+
+    #[test]
+    fn a_file_of_any_length_is_read_whole() {
+        for length in [0, 1, 4095, 4096, 4097, 100_000] {
+            let contents: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
+            let (_directory, path) = file(&contents);
+            assert!(KeptFile::new(&path).read().unwrap() == contents, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_file() {
+        let (_directory, path) = file(b"\xff");
+        let mut kept = KeptFile::new(&path);
+        let text = kept.read_text().unwrap_err().to_string();
+        assert!(text.starts_with(&format!("{}: invalid utf-8", path.display())), "{text}");
+        let missing = path.with_file_name("missing");
+        let text = KeptFile::new(&missing).read().unwrap_err().to_string();
+        assert!(text.starts_with(&format!("{}: No such file", missing.display())), "{text}");
+    }
+
+    #[test]
+    fn after_an_error_it_is_opened_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("late");
+        let mut kept = KeptFile::new(&path);
+        kept.read().unwrap_err();
+        fs::create_dir(&path).unwrap(); // can be opened, can't be read
+        kept.read().unwrap_err();
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "here").unwrap();
+        assert_eq!(kept.read_text().unwrap(), "here");
+    }
+}

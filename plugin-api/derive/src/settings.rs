@@ -8,7 +8,8 @@ pub(crate) fn expand(arguments: TokenStream, input: TokenStream) -> syn::Result<
     }
     let item: DeriveInput = syn::parse2(input)?;
     if !matches!(&item.data, Data::Struct(data) if matches!(data.fields, Fields::Named(_))) {
-        let text = "#[settings] goes on a struct with named fields: each is a key that the user can set";
+        let text =
+            "#[settings] goes on a struct with named fields: each is a key that the user can set";
         return Err(Error::new(item.ident.span(), text));
     }
     let name = &item.ident;

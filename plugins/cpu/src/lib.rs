@@ -11,6 +11,7 @@ mod tests;
 use std::path::PathBuf;
 
 use dropsonde_plugin_api::prelude::*;
+use procfs_core::{FromRead, LoadAverage};
 
 use crate::frequency::Frequency;
 use crate::records::{Core, Cpu};
@@ -101,18 +102,21 @@ fn or_partial<T>(result: Result<T>, out: &mut Batch) -> Option<T> {
 }
 
 /// Averages over 1, 5 and 15 minutes (proc_loadavg(5)).
-///
-/// Not procfs-core's `LoadAverage`: its `f32` turns 0.15 into 0.15000000596.
 fn load_averages(file: &mut KeptFile) -> Result<[f64; 3]> {
-    let text = file.read_text()?;
-    let mut fields = text.split_ascii_whitespace().map(str::parse);
-    if let (Some(Ok(one)), Some(Ok(five)), Some(Ok(fifteen))) =
-        (fields.next(), fields.next(), fields.next())
-    {
-        return Ok([one, five, fifteen]);
+    let bytes = file.read()?;
+    match LoadAverage::from_read(bytes) {
+        Ok(load) => Ok([load.one, load.five, load.fifteen].map(hundredths)),
+        Err(_) => {
+            let text = String::from_utf8_lossy(bytes).trim_end().to_owned();
+            let error = Error::msg(format_args!("`{text}` is not three load averages"));
+            Err(error.context(file.path().display()))
+        }
     }
-    let error = Error::msg(format_args!("`{}` is not three load averages", text.trim_end()));
-    Err(error.context(file.path().display()))
+}
+
+/// The kernel gives two decimals; an `f32` of 0.15 is 0.15000000596 as an `f64`.
+fn hundredths(load: f32) -> f64 {
+    (f64::from(load) * 100.0).round() / 100.0
 }
 
 export_plugin!(collector = CpuCollector, name = "cpu");

@@ -28,13 +28,13 @@ impl WholeDisks {
     }
 
     /// The lines of disks. An error names the directory that can't be read.
-    pub(crate) fn select<'a>(&mut self, lines: &'a [Line<'a>]) -> Result<Vec<&'a Line<'a>>> {
-        if !lines.iter().map(|line| line.name).eq(self.names.iter().map(String::as_str)) {
+    pub(crate) fn select<'a>(&mut self, lines: &'a [Line]) -> Result<Vec<&'a Line>> {
+        if !lines.iter().map(|line| line.name()).eq(self.names.iter().map(String::as_str)) {
             self.names.clear();
             fs::metadata(&self.block)
                 .map_err(|error| Error::from(error).context(self.block.display()))?;
-            self.whole = lines.iter().map(|line| self.is_whole(line.name)).collect();
-            self.names = lines.iter().map(|line| line.name.to_owned()).collect();
+            self.whole = lines.iter().map(|line| self.is_whole(line.name())).collect();
+            self.names = lines.iter().map(|line| line.name().to_owned()).collect();
         }
         let whole = lines.iter().zip(&self.whole).filter(|(_, whole)| **whole);
         let disks = whole.filter(|(line, _)| !is_counted_by_its_head(line, lines));
@@ -61,9 +61,9 @@ fn is_numbered(name: &str, prefix: &str) -> bool {
 
 /// Of an NVMe disk with several paths, `nvme0c1n1` is a path and `nvme0n1` the disk. Since Linux
 /// 6.4 the disk counts what its paths do; before, only the paths count.
-fn is_counted_by_its_head(line: &Line<'_>, lines: &[Line<'_>]) -> bool {
-    let Some(head) = nvme_head(line.name) else { return false };
-    lines.iter().any(|line| line.name == head && line.has_counted())
+fn is_counted_by_its_head(line: &Line, lines: &[Line]) -> bool {
+    let Some(head) = nvme_head(line.name()) else { return false };
+    lines.iter().any(|line| line.name() == head && line.has_counted())
 }
 
 /// `nvme0n1` of `nvme0c1n1`; `None` if the name isn't that of a path.
@@ -86,7 +86,7 @@ mod tests {
     fn selected(texts: &[String], sys_root: &Path) -> Vec<String> {
         let lines: Vec<_> = texts.iter().filter_map(|text| Line::parse(text)).collect();
         let mut disks = WholeDisks::new(sys_root);
-        disks.select(&lines).unwrap().iter().map(|line| line.name.to_owned()).collect()
+        disks.select(&lines).unwrap().iter().map(|line| line.name().to_owned()).collect()
     }
 
     fn sysfs(devices: &[&str]) -> tempfile::TempDir {

@@ -1,0 +1,208 @@
+//! Publishing one batch to many: CPU per delivery of both sides, publisher to subscriber.
+
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use dropsonde::bench::Source;
+use dropsonde::{Batch, Bus, Subscribe, Subscription};
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+use crate::Effort;
+use crate::measure::{in_turn, per_call};
+use crate::reference::{Broadcast, Rings};
+use crate::table::{Figure, Row};
+
+/// Batches that are published together, as the collectors that are due together give them.
+pub(crate) const BURST: usize = 16;
+/// Deliveries of one repetition.
+const DELIVERIES: usize = 400_000;
+
+thread_local! {
+    static RECEIVED: Cell<usize> = const { Cell::new(0) };
+    static EXPECTED: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// The last one that was expected has come.
+static COMPLETE: Notify = Notify::const_new();
+
+/// A subscriber has got something. All subscribers run on the one thread of the runtime.
+pub(crate) fn count() {
+    RECEIVED.set(RECEIVED.get() + 1);
+    if RECEIVED.get() == EXPECTED.get() {
+        COMPLETE.notify_one();
+    }
+}
+
+/// Lets the others run until so many were counted, since `count_anew`. Costs one wake-up.
+pub(crate) async fn until(received: usize) {
+    EXPECTED.set(received);
+    if RECEIVED.get() < received {
+        COMPLETE.notified().await;
+    }
+}
+
+pub(crate) fn count_anew() {
+    RECEIVED.set(0);
+    EXPECTED.set(usize::MAX);
+}
+
+/// How a subscriber gets its batches.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Way {
+    /// It looks into its queue.
+    Queue,
+    /// It is a task that waits for them.
+    Task,
+    /// It is a function that the dispatcher calls.
+    Inline,
+}
+
+/// A bus with one stream and its subscribers.
+pub(crate) struct OnBus {
+    runtime: Runtime,
+    source: Source,
+    batch: Arc<Batch>,
+    way: Way,
+    subscribers: usize,
+    queues: Vec<Subscription>,
+    bus: Bus,
+}
+
+impl OnBus {
+    pub(crate) fn new(way: Way, subscribers: usize) -> Self {
+        let runtime = crate::runtime();
+        let context = runtime.enter();
+        let bus = Bus::new();
+        let source = Source::new(&bus, "metrics.bench");
+        let batch = source.batch(1);
+        let mut queues = Vec::new();
+        let request = || Subscribe::to("metrics.bench").unwrap();
+        for _ in 0..subscribers {
+            match way {
+                Way::Queue => queues.push(bus.subscribe(request())),
+                Way::Task => drop(tokio::spawn(receive(bus.subscribe(request())))),
+                Way::Inline => bus.subscribe_inline(request(), |batch| {
+                    black_box(batch);
+                    count();
+                }),
+            }
+        }
+        drop(context);
+        Self { runtime, source, batch, way, subscribers, queues, bus }
+    }
+
+    /// Adds a subscription, which nobody reads.
+    pub(crate) fn also(&mut self, pattern: &str) {
+        let _context = self.runtime.enter();
+        self.queues.push(self.bus.subscribe(Subscribe::to(pattern).unwrap()));
+    }
+
+    /// Publishes so many, in bursts, and sees each delivered.
+    pub(crate) fn run(&mut self, published: usize) {
+        self.in_bursts(published, BURST);
+    }
+
+    fn in_bursts(&mut self, published: usize, burst: usize) {
+        count_anew();
+        self.runtime.block_on(async {
+            for sent in (burst..=published).step_by(burst) {
+                for _ in 0..burst {
+                    self.source.publish(self.batch.clone()).await;
+                }
+                if self.way == Way::Queue {
+                    take(&mut self.queues[..self.subscribers], burst).await;
+                } else {
+                    until(sent * self.subscribers).await;
+                }
+            }
+        });
+        let lost: u64 = self.bus.status().subscriptions.iter().map(|one| one.lost).sum();
+        assert_eq!(lost, 0, "a subscriber lost batches");
+    }
+
+    /// CPU per delivery.
+    fn per_delivery(&mut self, effort: Effort, burst: usize) -> f64 {
+        let published = publishes(effort, self.subscribers);
+        per_call((published * self.subscribers) as u64, || self.in_bursts(published, burst))
+    }
+
+    /// CPU per publish.
+    pub(crate) fn per_publish(&mut self, effort: Effort) -> f64 {
+        self.per_delivery(effort, BURST) * self.subscribers as f64
+    }
+}
+
+/// Whole bursts, about as many deliveries for any number of subscribers.
+pub(crate) fn publishes(effort: Effort, subscribers: usize) -> usize {
+    let published = DELIVERIES / effort.haste as usize / subscribers;
+    published.next_multiple_of(BURST)
+}
+
+async fn receive(mut subscription: Subscription) {
+    loop {
+        black_box(subscription.recv().await);
+        count();
+    }
+}
+
+async fn take(queues: &mut [Subscription], each: usize) {
+    for queue in queues {
+        for _ in 0..each {
+            black_box(queue.recv().await); // waits for the first batch at most
+        }
+    }
+}
+
+pub(crate) fn rows(effort: Effort) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for subscribers in [1, 8, 64, 1000] {
+        rows.extend(to_many(effort, subscribers));
+    }
+    rows.push(one_at_a_time(effort));
+    rows
+}
+
+fn to_many(effort: Effort, subscribers: usize) -> [Row; 5] {
+    let mut queue = OnBus::new(Way::Queue, subscribers);
+    let mut tasks = OnBus::new(Way::Task, subscribers);
+    let mut inline = OnBus::new(Way::Inline, subscribers);
+    let mut rings = Rings::new(subscribers, queue.batch.clone());
+    let mut broadcast = Broadcast::new(subscribers, queue.batch.clone(), false);
+    let mut broadcast_tasks = Broadcast::new(subscribers, queue.batch.clone(), true);
+    let [queue, tasks, inline, rings, broadcast, broadcast_tasks] = in_turn(
+        effort,
+        [
+            &mut || queue.per_delivery(effort, BURST),
+            &mut || tasks.per_delivery(effort, BURST),
+            &mut || inline.per_delivery(effort, BURST),
+            &mut || rings.per_delivery(effort),
+            &mut || broadcast.per_delivery(effort),
+            &mut || broadcast_tasks.per_delivery(effort),
+        ],
+    )
+    .map(Figure::Nanoseconds);
+    let work = |how| format!("publish to {subscribers} {how}, per delivery");
+    let ring = "`Arc` clone, push into and pop from a ring each";
+    [
+        Row::new(work("queues"), queue, ring, rings),
+        Row::new(work("queues"), queue, "`tokio::broadcast`, as many receivers", broadcast),
+        Row::new(work("tasks"), tasks, ring, rings),
+        Row::new(work("tasks"), tasks, "`tokio::broadcast`, as many tasks", broadcast_tasks),
+        Row::new(work("inline callbacks"), inline, ring, rings),
+    ]
+}
+
+/// The doorbell and the wake-ups are paid for one batch alone.
+fn one_at_a_time(effort: Effort) -> Row {
+    let mut tasks = OnBus::new(Way::Task, 1);
+    let mut broadcast = Broadcast::new(1, tasks.batch.clone(), true);
+    let [tasks, broadcast] = in_turn(
+        effort,
+        [&mut || tasks.per_delivery(effort, 1), &mut || broadcast.one_at_a_time(effort)],
+    )
+    .map(Figure::Nanoseconds);
+    let reference = "`tokio::broadcast`, one task";
+    Row::new("publish to 1 task, one batch at a time", tasks, reference, broadcast)
+}

@@ -1,0 +1,112 @@
+//! What publishing is compared with.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+use dropsonde::Batch;
+use tokio::runtime::Runtime;
+use tokio::sync::broadcast::{self, Receiver, Sender};
+
+use crate::Effort;
+use crate::measure::per_call;
+use crate::publish::{BURST, count, count_anew, publishes, until};
+
+/// One uncontended ring for each subscriber; nobody is woken.
+pub(crate) struct Rings {
+    rings: Vec<ArrayQueue<Arc<Batch>>>,
+    batch: Arc<Batch>,
+}
+
+impl Rings {
+    pub(crate) fn new(subscribers: usize, batch: Arc<Batch>) -> Self {
+        let rings = (0..subscribers).map(|_| ArrayQueue::new(2 * BURST)).collect();
+        Self { rings, batch }
+    }
+
+    pub(crate) fn per_delivery(&mut self, effort: Effort) -> f64 {
+        let published = publishes(effort, self.rings.len());
+        per_call((published * self.rings.len()) as u64, || self.run(published))
+    }
+
+    fn run(&self, published: usize) {
+        for _ in 0..published / BURST {
+            for _ in 0..BURST {
+                for ring in &self.rings {
+                    assert!(ring.push(self.batch.clone()).is_ok(), "the ring is full");
+                }
+            }
+            for ring in &self.rings {
+                while let Some(batch) = ring.pop() {
+                    black_box(batch);
+                }
+            }
+        }
+    }
+}
+
+/// tokio's broadcast channel, on the same kind of runtime.
+pub(crate) struct Broadcast {
+    runtime: Runtime,
+    sender: Sender<Arc<Batch>>,
+    /// Empty if the receivers are tasks.
+    receivers: Vec<Receiver<Arc<Batch>>>,
+    subscribers: usize,
+    batch: Arc<Batch>,
+}
+
+impl Broadcast {
+    pub(crate) fn new(subscribers: usize, batch: Arc<Batch>, tasks: bool) -> Self {
+        let runtime = crate::runtime();
+        let (sender, _) = broadcast::channel(1024);
+        let mut receivers = Vec::new();
+        for _ in 0..subscribers {
+            let receiver = sender.subscribe();
+            if tasks {
+                runtime.spawn(receive(receiver));
+            } else {
+                receivers.push(receiver);
+            }
+        }
+        Self { runtime, sender, receivers, subscribers, batch }
+    }
+
+    pub(crate) fn per_delivery(&mut self, effort: Effort) -> f64 {
+        self.measure(effort, BURST)
+    }
+
+    pub(crate) fn one_at_a_time(&mut self, effort: Effort) -> f64 {
+        self.measure(effort, 1)
+    }
+
+    fn measure(&mut self, effort: Effort, burst: usize) -> f64 {
+        let published = publishes(effort, self.subscribers);
+        per_call((published * self.subscribers) as u64, || self.run(published, burst))
+    }
+
+    fn run(&mut self, published: usize, burst: usize) {
+        count_anew();
+        self.runtime.block_on(async {
+            for sent in (burst..=published).step_by(burst) {
+                for _ in 0..burst {
+                    assert!(self.sender.send(self.batch.clone()).is_ok(), "nobody listens");
+                }
+                if self.receivers.is_empty() {
+                    until(sent * self.subscribers).await;
+                }
+                for receiver in &mut self.receivers {
+                    while let Ok(batch) = receiver.try_recv() {
+                        black_box(batch);
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn receive(mut receiver: Receiver<Arc<Batch>>) {
+    while let Ok(batch) = receiver.recv().await {
+        black_box(batch);
+        count();
+    }
+}

@@ -1,0 +1,138 @@
+//! The real agent from outside: all bundled collectors once a second, nobody asking.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tempfile::TempDir;
+
+use crate::measure::median;
+use crate::roles::{Other, Role};
+use crate::table::{Figure, Row};
+use crate::{Effort, build, clock};
+
+pub(crate) const MODES: [&str; 2] = ["thread", "process"];
+const WINDOW: Duration = Duration::from_secs(4);
+const WINDOWS: u32 = 3;
+/// What starting costs is over by then.
+const SETTLE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn rows(effort: Effort) -> Vec<Row> {
+    let reader = Other::start(Role::Reader);
+    std::thread::sleep(Duration::from_secs(1));
+    let floor = Figure::Microseconds(cpu_per_second(reader.pid(), effort));
+    drop(reader);
+    let mut rows = Vec::new();
+    for mode in MODES {
+        let agent = Agent::start(mode);
+        agent.settle(effort);
+        let cost = Figure::Microseconds(cpu_per_second(agent.pid(), effort));
+        let work = format!(
+            "the agent with {} collectors at 1 s, CPU per second, {mode} mode",
+            agent.collectors
+        );
+        let reference = "opening, reading, closing 7 of their files and 3 statvfs";
+        rows.push(Row::new(work, cost, reference, floor));
+    }
+    rows
+}
+
+/// CPU microseconds a second of a process and its children.
+fn cpu_per_second(pid: u32, effort: Effort) -> f64 {
+    let windows = WINDOWS / effort.haste.min(WINDOWS);
+    to_half_second();
+    let measured = (0..windows).map(|_| {
+        let (cpu, start) = (clock::of_family(pid), Instant::now());
+        std::thread::sleep(WINDOW.saturating_sub(Duration::from_millis(10)));
+        to_half_second();
+        let cpu = clock::of_family(pid) - cpu;
+        cpu.as_secs_f64() * 1e6 / start.elapsed().as_secs_f64()
+    });
+    median(measured.collect())
+}
+
+/// Ticks lie on whole seconds of wall time: a window that begins and ends between them has as
+/// many ticks as seconds.
+fn to_half_second() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let into = Duration::from_nanos(u64::from(now.subsec_nanos()));
+    let half = Duration::from_millis(500);
+    let wait = if into <= half { half - into } else { 3 * half - into };
+    std::thread::sleep(wait);
+}
+
+/// A running agent with all bundled plugins; killed when dropped.
+pub(crate) struct Agent {
+    child: Child,
+    /// How many of its collectors deliver.
+    pub(crate) collectors: usize,
+    _directory: TempDir,
+}
+
+impl Agent {
+    pub(crate) fn start(mode: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let root = directory.path();
+        for sub in ["plugins", "run", "state"] {
+            std::fs::create_dir(root.join(sub)).unwrap();
+        }
+        let plugins = build::plugins();
+        for plugin in &plugins {
+            let name = plugin.file_name().unwrap();
+            std::fs::copy(plugin, root.join("plugins").join(name)).unwrap();
+        }
+        let mut child = Command::new(build::binary())
+            .args(["run", "--log", "warn", "--listen", "127.0.0.1:0", "--plugins"])
+            .arg(root.join("plugins"))
+            .env("DROPSONDE__HOST__RUNTIME_DIR", root.join("run"))
+            .env("DROPSONDE__HOST__STATE_DIR", root.join("state"))
+            .env("DROPSONDE__DEFAULTS__ISOLATION", mode)
+            .env("DROPSONDE__DEFAULTS__INTERVAL", "1s")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let address = address(&mut child);
+        let collectors = delivering(&address, plugins.len());
+        Self { child, collectors, _directory: directory }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn settle(&self, effort: Effort) {
+        std::thread::sleep(SETTLE / effort.haste.min(2));
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // its runners end with it
+        let _ = self.child.wait();
+    }
+}
+
+fn address(child: &mut Child) -> String {
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let address = log.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
+    std::thread::spawn(move || log.for_each(drop)); // a full pipe would hold the agent up
+    address.expect("the agent did not start")
+}
+
+/// Waits until every collector delivers or has failed; how many deliver.
+fn delivering(address: &str, expected: usize) -> usize {
+    let start = Instant::now();
+    loop {
+        let mut answer = ureq::get(format!("{address}/api/v1/collectors")).call().unwrap();
+        let text = answer.body_mut().read_to_string().unwrap();
+        let collectors: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let collectors = collectors.as_array().unwrap();
+        let has = |one: &&serde_json::Value, key: &str| one[key].as_u64() > Some(0);
+        let good = collectors.iter().filter(|one| has(one, "batches")).count();
+        if good == expected || start.elapsed() > PATIENCE {
+            return good;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

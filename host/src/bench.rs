@@ -1,0 +1,136 @@
+//! Doors for the benchmark program to what the crate keeps to itself. No behaviour of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dropsonde_plugin_api::abi::PluginModuleRef;
+use dropsonde_plugin_api::schema::{ColumnSchema, Role, StreamKind, StreamSchema, ValueType};
+
+use crate::bus::{Bus, Publisher};
+use crate::clock;
+use crate::loader::Loaded;
+use crate::model::{Batch, ColumnData, Data, Read, StreamInfo, check};
+use crate::runner::{Begin, Isolation, Reply, Request, Spawner, Threads, start_process};
+
+/// Opens a plugin for good. Only for plugins that are known to be sound.
+pub fn open(path: &Path) -> Result<PluginModuleRef, String> {
+    let loaded = Loaded::open(path).map_err(|error| error.to_string())?;
+    let module = loaded.module;
+    loaded.leak();
+    Ok(module)
+}
+
+/// Publishes a stream of ten numbers.
+pub struct Source(Publisher);
+
+impl Source {
+    /// Puts the stream on the bus.
+    pub fn new(bus: &Bus, topic: &str) -> Self {
+        let column = |index| ColumnSchema {
+            name: format!("number_{index}"),
+            role: Role::Gauge,
+            value: ValueType::U64,
+            unit: "1".to_owned(),
+            description: String::new(),
+            otel: String::new(),
+            attributes: Vec::new(),
+            share: None,
+        };
+        let schema = StreamSchema {
+            name: String::new(),
+            kind: StreamKind::Snapshot,
+            description: String::new(),
+            columns: (0..10).map(column).collect(),
+        };
+        let name: Arc<str> = "bench".into();
+        let info = StreamInfo::at(topic.to_owned(), topic.to_owned(), &name, &name, schema);
+        Self(bus.publisher(Arc::new(info)))
+    }
+
+    /// A batch of one record.
+    pub fn batch(&self, sequence: u64) -> Arc<Batch> {
+        let monotonic = clock::monotonic();
+        let read = Read { generation: 1, sequence, wall: clock::wall(), monotonic, due: monotonic };
+        let column = |value| ColumnData { data: Data::U64(vec![value]), validity: Vec::new() };
+        Arc::new(Batch::new(self.0.info().clone(), read, 1, (0..10).map(column).collect()))
+    }
+
+    /// As a slot publishes.
+    pub async fn publish(&self, batch: Arc<Batch>) {
+        self.0.publish(batch).await;
+    }
+}
+
+/// Starts runners as slots do.
+pub struct Runners {
+    spawner: Spawner,
+    threads: Threads,
+}
+
+/// A polled collector that stands.
+pub struct Runner {
+    runner: crate::runner::Runner,
+    streams: Vec<StreamSchema>,
+    round: u64,
+}
+
+impl Runners {
+    /// On the current runtime.
+    pub fn new() -> std::io::Result<Self> {
+        let spawner = Spawner::new(tokio::runtime::Handle::current())?;
+        Ok(Self { spawner, threads: Threads::new()? })
+    }
+
+    /// Starts a polled collector without settings.
+    pub async fn start(&self, image: &Path, isolation: Isolation) -> Result<Runner, String> {
+        let begin = Begin {
+            image: image.to_owned(),
+            events: false,
+            collector: "bench".to_owned(),
+            settings: "{}".to_owned(),
+            state_dir: String::new(),
+            check_only: false,
+        };
+        let mut runner = match isolation {
+            Isolation::Process => start_process(&self.spawner, begin),
+            Isolation::Thread => self.threads.start(begin),
+        };
+        let mut streams = Vec::new();
+        loop {
+            match runner.replies.recv().await {
+                Some(Reply::Described { streams: declared, .. }) => streams = declared,
+                Some(Reply::Created) => return Ok(Runner { runner, streams, round: 0 }),
+                Some(Reply::Closed(failure)) => return Err(format!("{failure:?}")),
+                Some(_) => {}
+                None => return Err("it ended without a word".to_owned()),
+            }
+        }
+    }
+}
+
+impl Runner {
+    /// One round, from the request to the checked batch; the rows that it gave.
+    pub async fn round(&mut self) -> Result<usize, String> {
+        self.round += 1;
+        self.runner.send(Request::Collect { id: self.round, wanted: u64::MAX });
+        let mut rows = 0;
+        loop {
+            match self.runner.replies.recv().await {
+                Some(Reply::Batch(mut raw)) => {
+                    check(&self.streams, &mut raw).map_err(|error| error.to_string())?;
+                    rows += raw.rows;
+                }
+                Some(Reply::Done { outcome: Ok(_), .. }) => return Ok(rows),
+                Some(Reply::Log { .. }) => {}
+                Some(other) => return Err(format!("{other:?}")),
+                None => return Err("it ended without a word".to_owned()),
+            }
+        }
+    }
+
+    /// Ends it, and waits.
+    pub async fn stop(self) {
+        self.runner.stop(Duration::from_secs(5)).await;
+    }
+}
