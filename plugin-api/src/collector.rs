@@ -27,6 +27,9 @@ pub trait Collector: Sized {
     /// The record types that [`collect`](Self::collect) pushes, as a tuple: `(Totals, Interface)`.
     type Streams: Streams;
 
+    /// How often it is collected unless the user says otherwise.
+    const INTERVAL: Duration = Duration::from_secs(1);
+
     /// Makes an instance. An error is shown to the user, and the host tries again later.
     fn create(settings: Self::Settings, host: Host) -> Result<Self>;
 

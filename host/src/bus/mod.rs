@@ -6,6 +6,8 @@
 
 mod dispatcher;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod topic;
 
 use std::collections::{BTreeMap, HashMap};

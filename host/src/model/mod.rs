@@ -3,6 +3,8 @@
 mod batch;
 mod rates;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub(crate) use batch::Read;

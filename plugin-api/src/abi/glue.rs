@@ -4,6 +4,7 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
@@ -23,6 +24,7 @@ use crate::schema::{ColumnSchema, Role, StreamKind, StreamSchema, ValueType};
 trait Exported: Sized {
     type Settings: DeserializeOwned;
     type Streams: Streams;
+    const INTERVAL: Duration;
     fn create(settings: Self::Settings, host: Host) -> Result<Self>;
     fn collect(&mut self, batch: &mut Batch) -> Result<()>;
     fn run(&mut self, batch: &mut Batch, sink: &AbiSink) -> Result<()>;
@@ -34,6 +36,7 @@ struct Polled<C>(C);
 impl<C: Collector> Exported for Polled<C> {
     type Settings = C::Settings;
     type Streams = C::Streams;
+    const INTERVAL: Duration = C::INTERVAL;
 
     fn create(settings: C::Settings, host: Host) -> Result<Self> {
         C::create(settings, host).map(Self)
@@ -54,6 +57,7 @@ struct Events<E>(E);
 impl<E: EventSource> Exported for Events<E> {
     type Settings = E::Settings;
     type Streams = E::Streams;
+    const INTERVAL: Duration = Duration::ZERO; // events are not polled
 
     fn create(settings: E::Settings, host: Host) -> Result<Self> {
         E::create(settings, host).map(Self)
@@ -108,7 +112,7 @@ impl<X: Exported> Glue<X> {
         match guarded(|| Ok(X::Streams::schemas())) {
             Ok(schemas) => RResult::ROk(AbiDescription {
                 streams: schemas.into_iter().map(AbiStream::from).collect(),
-                interval_ms: 1_000,
+                interval_ms: u64::try_from(X::INTERVAL.as_millis()).unwrap_or(u64::MAX),
             }),
             Err(failure) => RResult::RErr(failure),
         }

@@ -1,0 +1,220 @@
+use std::time::Duration;
+
+use dropsonde_plugin_api::schema::{ColumnSchema, Role, StreamKind, StreamSchema, ValueType};
+
+use super::*;
+use crate::model::{ColumnData, Data, Read, Value};
+
+fn stream(name: &str, kind: StreamKind) -> Arc<StreamInfo> {
+    let (collector, plugin): (Arc<str>, Arc<str>) = (name.into(), "test".into());
+    let column = ColumnSchema {
+        name: "number".into(),
+        role: Role::Gauge,
+        value: ValueType::U64,
+        unit: "1".into(),
+        description: "A number.".into(),
+        otel: String::new(),
+        attributes: Vec::new(),
+        share: None,
+    };
+    let schema = StreamSchema {
+        name: String::new(),
+        kind,
+        description: "Numbers.".into(),
+        columns: vec![column],
+    };
+    Arc::new(StreamInfo::new(&collector, &plugin, schema))
+}
+
+fn batch(info: &Arc<StreamInfo>, number: u64, due: Duration) -> Arc<Batch> {
+    let read = Read {
+        generation: 1,
+        sequence: number,
+        wall: std::time::UNIX_EPOCH,
+        monotonic: due,
+        due,
+    };
+    let column = ColumnData { data: Data::U64(vec![number]), validity: Vec::new() };
+    Arc::new(Batch::new(info.clone(), read, 1, vec![column]))
+}
+
+fn number(batch: &Batch) -> u64 {
+    match batch.get(0, "number") {
+        Value::U64(number) => number,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Publishes the numbers 1 to `count`, due a second apart, and lets the dispatcher run.
+async fn publish(publisher: &Publisher, count: u64) {
+    for value in 1..=count {
+        let due = Duration::from_secs(value);
+        publisher.publish(batch(publisher.info(), value, due)).await;
+    }
+    settle().await;
+}
+
+/// All that is ready runs: the runtime of a test has one thread.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn drain(subscription: &mut Subscription) -> Vec<u64> {
+    std::iter::from_fn(|| subscription.try_recv()).map(|batch| number(&batch)).collect()
+}
+
+#[tokio::test]
+async fn a_subscriber_gets_what_its_pattern_selects_and_what_appears_later() {
+    let bus = Bus::new();
+    let mut all = bus.subscribe(Subscribe::to("metrics.>").unwrap());
+    let cpu = bus.publisher(stream("cpu", StreamKind::Snapshot));
+    let mut only = bus.subscribe(Subscribe::to("metrics.cpu").unwrap());
+    let memory = bus.publisher(stream("memory", StreamKind::Snapshot));
+    publish(&cpu, 2).await;
+    publish(&memory, 1).await;
+    assert_eq!(drain(&mut all), [1, 2, 1]);
+    assert_eq!(drain(&mut only), [1, 2]);
+    assert_eq!(number(&bus.latest("metrics.cpu").unwrap()), 2);
+    drop(cpu);
+    assert!(bus.latest("metrics.cpu").is_none());
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_loses_its_own_batches_and_delays_nobody() {
+    let bus = Bus::new();
+    let publisher = bus.publisher(stream("cpu", StreamKind::Snapshot));
+    let request = |overflow| Subscribe::to("metrics.cpu").unwrap().overflow(overflow);
+    let mut latest = bus.subscribe(request(Overflow::Latest));
+    let mut oldest = bus.subscribe(request(Overflow::DropOldest(3)));
+    let mut quick = bus.subscribe(request(Overflow::DropOldest(100)));
+    publish(&publisher, 10).await;
+    assert_eq!(drain(&mut quick), (1..=10).collect::<Vec<_>>());
+    assert_eq!(drain(&mut latest), [10]);
+    assert_eq!(drain(&mut oldest), [8, 9, 10]);
+    let lost = |subscription: &Subscription| subscription.status().lost;
+    assert_eq!((lost(&latest), lost(&oldest), lost(&quick)), (9, 7, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_blocks_loses_nothing_until_its_deadline() {
+    let bus = Bus::new();
+    let publisher = bus.publisher(stream("cpu", StreamKind::Snapshot));
+    let overflow = Overflow::Block(2, Duration::from_secs(1));
+    let mut slow = bus.subscribe(Subscribe::to("metrics.cpu").unwrap().overflow(overflow));
+    let mut quick = bus.subscribe(Subscribe::to("metrics.cpu").unwrap());
+    let publishing = tokio::spawn(async move {
+        publish(&publisher, 5).await;
+        publisher
+    });
+    let mut received = Vec::new();
+    while received.len() < 5 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        received.push(number(&*slow.recv().await));
+    }
+    assert_eq!(received, [1, 2, 3, 4, 5], "slow, and within the deadline");
+    let publisher = publishing.await.unwrap();
+    publish(&publisher, 4).await; // nobody takes them: each of the last two waits a second
+    assert_eq!(drain(&mut slow), [1, 2]);
+    assert_eq!(slow.status().lost, 2);
+    assert_eq!(drain(&mut quick).len(), 9);
+    publish(&publisher, 2).await;
+    assert_eq!(drain(&mut slow), [1, 2], "room that was refused is not lost for good");
+}
+
+#[tokio::test]
+async fn a_stream_is_thinned_out_to_the_subscriber_s_interval() {
+    let bus = Bus::new();
+    let publisher = bus.publisher(stream("cpu", StreamKind::Snapshot));
+    let every = |seconds| {
+        Subscribe::to("metrics.cpu").unwrap().every(Duration::from_secs(seconds))
+    };
+    let mut fast = bus.subscribe(every(1));
+    let mut slow = bus.subscribe(every(5));
+    publish(&publisher, 12).await;
+    assert_eq!(drain(&mut fast).len(), 12);
+    assert_eq!(drain(&mut slow), [1, 5, 10], "the first, then the first of each interval");
+}
+
+#[tokio::test]
+async fn events_are_never_thinned_out() {
+    let bus = Bus::new();
+    let publisher = bus.publisher(stream("exec", StreamKind::Event));
+    let request = Subscribe::to("events.>").unwrap().every(Duration::from_secs(60));
+    let mut events = bus.subscribe(request);
+    publish(&publisher, 10).await;
+    assert_eq!(drain(&mut events).len(), 10);
+}
+
+#[tokio::test]
+async fn demand_is_the_shortest_interval_that_anyone_asks_for_and_goes_with_them() {
+    let bus = Bus::new();
+    let _publisher = bus.publisher(stream("cpu", StreamKind::Snapshot));
+    let mut changes = bus.demand_changes();
+    changes.borrow_and_update();
+    let every = |millis| {
+        Subscribe::to("metrics.*").unwrap().every(Duration::from_millis(millis))
+    };
+    assert_eq!(bus.demand("metrics.cpu"), None);
+    let slow = bus.subscribe(every(5000));
+    let fast = bus.subscribe(every(100));
+    assert_eq!(bus.demand("metrics.cpu"), Some(Duration::from_millis(100)));
+    assert!(changes.has_changed().unwrap());
+    drop(fast);
+    assert_eq!(bus.demand("metrics.cpu"), Some(Duration::from_millis(5000)));
+    drop(slow);
+    assert_eq!(bus.demand("metrics.cpu"), None);
+}
+
+#[tokio::test]
+async fn every_delivery_beyond_the_first_is_a_read_saved() {
+    let bus = Bus::new();
+    let publisher = bus.publisher(stream("cpu", StreamKind::Snapshot));
+    let _subscriptions: Vec<_> =
+        (0..3).map(|_| bus.subscribe(Subscribe::to("metrics.cpu").unwrap())).collect();
+    publish(&publisher, 10).await;
+    let status = bus.status();
+    assert_eq!((status.reads, status.reads_saved), (10, 20));
+}
+
+#[tokio::test]
+async fn what_is_delivered_and_lost_is_what_was_published() {
+    let bus = Bus::new();
+    let publisher = bus.publisher(stream("exec", StreamKind::Event));
+    let mut subscription =
+        bus.subscribe(Subscribe::to("events.>").unwrap().overflow(Overflow::DropOldest(7)));
+    let mut received = 0;
+    for _ in 0..50 {
+        publish(&publisher, 20).await;
+        received += drain(&mut subscription).len() as u64;
+    }
+    assert_eq!(received + subscription.status().lost, 50 * 20);
+}
+
+#[tokio::test]
+async fn a_subscription_that_has_ended_costs_nothing_and_an_inline_one_is_called_in_order() {
+    let bus = Bus::new();
+    let publisher = bus.publisher(stream("cpu", StreamKind::Snapshot));
+    drop(bus.subscribe(Subscribe::to("metrics.cpu").unwrap()));
+    assert_eq!(publisher.stream.routes.load(Ordering::Relaxed), 0);
+    let (sender, seen) = std::sync::mpsc::channel();
+    bus.subscribe_inline(Subscribe::to("metrics.cpu").unwrap(), move |batch| {
+        sender.send(number(batch)).unwrap();
+    });
+    publish(&publisher, 5).await;
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_declared_anew_keeps_its_subscribers() {
+    let bus = Bus::new();
+    let old = bus.publisher(stream("cpu", StreamKind::Snapshot));
+    let mut subscription = bus.subscribe(Subscribe::to("metrics.cpu").unwrap());
+    publish(&old, 1).await;
+    let new = bus.publisher(stream("cpu", StreamKind::Snapshot));
+    drop(old);
+    publish(&new, 2).await;
+    assert_eq!(drain(&mut subscription), [1, 1, 2]);
+    assert!(bus.latest("metrics.cpu").is_some(), "the old publisher takes only its own away");
+}
