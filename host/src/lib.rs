@@ -56,9 +56,7 @@ pub use config::{
     CollectorSpec, Config, ConfigError, ConfigErrors, DEFAULT_FILE, DEFAULT_LISTEN, Defaults,
     Origin, Sources,
 };
-pub use control::{
-    Builder, ConfigStatus, Host, PluginStatus, ReloadOutcome, StartError, Status,
-};
+pub use control::{Builder, ConfigStatus, Host, PluginStatus, ReloadOutcome, StartError, Status};
 pub use model::{Batch, StreamInfo, Value};
 pub use runner::child::enter_if_runner;
 pub use runner::{Failure, Isolation};

@@ -57,7 +57,8 @@ impl Loaded {
         let header = unsafe { library.get::<AbiHeaderRef>(MODULE_SYMBOL.as_bytes()) }
             .map(|symbol| *symbol)
             .map_err(|_| LoadError::Symbol)?;
-        let header = header.upgrade().map_err(|error| LoadError::Header(brief(&error.to_string())))?;
+        let header =
+            header.upgrade().map_err(|error| LoadError::Header(brief(&error.to_string())))?;
         check_layout(header)?;
         // SAFETY: the layouts were compared above, in both directions.
         let module = unsafe { header.init_root_module_with_unchecked_layout::<PluginModuleRef>() }
@@ -109,13 +110,24 @@ fn facts(errors: &AbiInstabilityErrors) -> String {
                     format!("{} fields here, {} there", counts.expected, counts.found)
                 }
                 AbiInstability::UnexpectedField(fields) => {
-                    format!("field `{}` here, `{}` there", fields.expected.name(), fields.found.name())
+                    format!(
+                        "field `{}` here, `{}` there",
+                        fields.expected.name(),
+                        fields.found.name()
+                    )
                 }
                 AbiInstability::Name(names) => {
-                    format!("type `{:?}` here, `{:?}` there", names.expected.name(), names.found.name())
+                    format!(
+                        "type `{:?}` here, `{:?}` there",
+                        names.expected.name(),
+                        names.found.name()
+                    )
                 }
                 AbiInstability::PackageVersion(versions) => {
-                    format!("API {} here, {} there", versions.expected.version, versions.found.version)
+                    format!(
+                        "API {} here, {} there",
+                        versions.expected.version, versions.found.version
+                    )
                 }
                 _ => return None,
             };

@@ -232,8 +232,7 @@ mod tests {
             now = next;
             ticks += table.fire(next).len() as u64;
         }
-        let expected: u64 =
-            (0..1000).map(|index| 3600 / intervals[index % intervals.len()]).sum();
+        let expected: u64 = (0..1000).map(|index| 3600 / intervals[index % intervals.len()]).sum();
         assert_eq!((ticks, now), (expected, Duration::from_secs(3600)));
     }
 }

@@ -151,7 +151,11 @@ fn no_corruption_of_a_file_takes_the_host_down() {
             let state = plugin["state"].as_str().unwrap().to_owned();
             (state != "checking").then_some(state)
         });
-        if state == "rejected" { rejected += 1 } else { admitted += 1 }
+        if state == "rejected" {
+            rejected += 1
+        } else {
+            admitted += 1
+        }
         fs::remove_file(agent.path(&name)).unwrap();
         wait_for("its removal", || agent.plugin(&name).is_none().then_some(()));
         assert!(agent.is_alive(), "corruption {round} took the host down");

@@ -30,23 +30,71 @@ fn the_snapshot_has_every_bundled_collector() {
         snapshot["cpu"]["usage_percent"].is_f64().then_some(snapshot)
     });
     for (path, fields) in [
-        ("/cpu", &["usage_percent", "user_percent", "system_percent", "idle_percent",
-                   "frequency_mhz", "temperature_celsius", "load_avg_1m", "load_avg_5m",
-                   "load_avg_15m"] as &[&str]),
+        (
+            "/cpu",
+            &[
+                "usage_percent",
+                "user_percent",
+                "system_percent",
+                "idle_percent",
+                "frequency_mhz",
+                "temperature_celsius",
+                "load_avg_1m",
+                "load_avg_5m",
+                "load_avg_15m",
+            ] as &[&str],
+        ),
         ("/cpu/cores/cpu0", &["usage_percent", "user_percent"]),
-        ("/memory", &["total_bytes", "available_bytes", "used_bytes", "percent",
-                      "swap_total_bytes", "swap_used_bytes", "swap_percent", "buffers_bytes",
-                      "cached_bytes"]),
-        ("/network", &["bytes_sent", "bytes_recv", "packets_sent", "packets_recv", "errin",
-                       "errout", "dropin", "dropout", "bytes_recv_per_sec"]),
+        (
+            "/memory",
+            &[
+                "total_bytes",
+                "available_bytes",
+                "used_bytes",
+                "percent",
+                "swap_total_bytes",
+                "swap_used_bytes",
+                "swap_percent",
+                "buffers_bytes",
+                "cached_bytes",
+            ],
+        ),
+        (
+            "/network",
+            &[
+                "bytes_sent",
+                "bytes_recv",
+                "packets_sent",
+                "packets_recv",
+                "errin",
+                "errout",
+                "dropin",
+                "dropout",
+                "bytes_recv_per_sec",
+            ],
+        ),
         ("/network/interfaces/lo", &["bytes_sent", "bytes_recv_per_sec"]),
-        ("/disk", &["read_bytes", "write_bytes", "read_count", "write_count",
-                    "read_bytes_per_sec"]),
+        (
+            "/disk",
+            &["read_bytes", "write_bytes", "read_count", "write_count", "read_bytes_per_sec"],
+        ),
         ("/disk/partitions/~1", &["total_bytes", "used_bytes", "free_bytes", "percent"]),
-        ("/memory_bandwidth", &["pgpgin", "pgpgout", "pswpin", "pswpout", "pgfault",
-                                "pgmajfault", "pgfault_per_sec"]),
-        ("/perf_events", &["available", "cpu_cores", "interval_ms", "sample_time",
-                           "missing_events", "unsupported_events", "reason"]),
+        (
+            "/memory_bandwidth",
+            &["pgpgin", "pgpgout", "pswpin", "pswpout", "pgfault", "pgmajfault", "pgfault_per_sec"],
+        ),
+        (
+            "/perf_events",
+            &[
+                "available",
+                "cpu_cores",
+                "interval_ms",
+                "sample_time",
+                "missing_events",
+                "unsupported_events",
+                "reason",
+            ],
+        ),
     ] {
         let object = snapshot.pointer(path).unwrap_or_else(|| panic!("{path}: {snapshot:#}"));
         for field in fields {

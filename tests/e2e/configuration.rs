@@ -31,9 +31,7 @@ fn an_edit_touches_only_what_it_changes() {
     let (steady, faulty) = (agent.running("steady"), agent.running("faulty"));
     let before = agent.children();
     agent.configure("[collectors.steady.settings]\nlabel = \"new\"\n");
-    wait_for("the new label", || {
-        (agent.snapshot()["steady"]["label"] == "new").then_some(())
-    });
+    wait_for("the new label", || (agent.snapshot()["steady"]["label"] == "new").then_some(()));
     let after = agent.children();
     assert_eq!(before.iter().filter(|pid| after.contains(pid)).count(), 1, "one runner is new");
     assert_eq!(agent.collector("faulty").unwrap()["restarts"], faulty["restarts"]);
@@ -72,9 +70,7 @@ fn a_bad_edit_changes_nothing_and_says_where_it_is_wrong() {
     assert_eq!(agent.snapshot()["steady"]["label"], "good");
     // And a good edit afterwards.
     agent.configure("[collectors.steady.settings]\nlabel = \"better\"\n");
-    wait_for("the new label", || {
-        (agent.snapshot()["steady"]["label"] == "better").then_some(())
-    });
+    wait_for("the new label", || (agent.snapshot()["steady"]["label"] == "better").then_some(()));
     assert_eq!(agent.json("/api/v1/status")["config"]["last_rejection"], Value::Null);
 }
 
@@ -82,7 +78,9 @@ fn a_bad_edit_changes_nothing_and_says_where_it_is_wrong() {
 fn bad_settings_leave_the_old_instance_running_and_point_at_the_line() {
     for isolation in ["process", "thread"] {
         let config = |settings: &str| {
-            format!("[collectors.steady]\nisolation = \"{isolation}\"\n[collectors.steady.settings]\n{settings}\n")
+            format!(
+                "[collectors.steady]\nisolation = \"{isolation}\"\n[collectors.steady.settings]\n{settings}\n"
+            )
         };
         let agent = Agent::with_plugins(&config("label = \"good\""), &[&fixture("steady_v1")]);
         agent.running("steady");
@@ -178,10 +176,10 @@ fn a_wrong_configuration_ends_the_start_with_78() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("d.toml");
     fs::write(&file, "[host\n").unwrap();
-    let output =
-        Command::new(binary()).args(["run", "--config"]).arg(&file).output().unwrap();
+    let output = Command::new(binary()).args(["run", "--config"]).arg(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&output.stderr).contains("d.toml:1:6:"), "{output:?}");
-    let output = Command::new(binary()).args(["run", "--plugins", "/nonexistent"]).output().unwrap();
+    let output =
+        Command::new(binary()).args(["run", "--plugins", "/nonexistent"]).output().unwrap();
     assert_eq!(output.status.code(), Some(78));
 }

@@ -53,9 +53,8 @@ fn an_event_source_stops_when_it_is_told_to() {
 
 #[test]
 fn an_event_source_that_returns_by_itself_is_started_anew() {
-    let agent = agent(
-        "[restart]\ninitial = \"50ms\"\n[collectors.pulse.settings]\nend_after = 3\n",
-    );
+    let agent =
+        agent("[restart]\ninitial = \"50ms\"\n[collectors.pulse.settings]\nend_after = 3\n");
     let back = agent.until("pulse", "back", |now| now["restarts"].as_u64() > Some(1));
     let error = back["last_error"].as_str().unwrap();
     assert!(error.contains("the event source returned by itself"), "{error}");

@@ -136,9 +136,8 @@ fn a_panic_in_drop_is_caught() {
 fn a_plugin_that_leaves_a_thread_running_stays_mapped() {
     let mut agent = agent("thread", "thread", "");
     let batches = agent.running("faulty")["batches"].as_u64().unwrap();
-    agent.until("faulty", "past its third round", |now| {
-        now["batches"].as_u64() > Some(batches + 5)
-    });
+    agent
+        .until("faulty", "past its third round", |now| now["batches"].as_u64() > Some(batches + 5));
     fs::remove_file(agent.path("libfaulty.so")).unwrap();
     wait_for("the count of libraries left mapped", || {
         (agent.json("/api/v1/status")["libraries"]["left_mapped"] == 1).then_some(())
@@ -151,19 +150,21 @@ fn a_runner_that_is_killed_from_outside_comes_back() {
     let agent = Agent::with_plugins("[restart]\ninitial = \"50ms\"\n", &[&fixture("steady_v1")]);
     agent.running("steady");
     let runner = agent.children()[0];
-    let status = std::process::Command::new("kill").args(["-s", "KILL", &runner.to_string()]).status();
+    let status =
+        std::process::Command::new("kill").args(["-s", "KILL", &runner.to_string()]).status();
     assert!(status.unwrap().success());
-    let back = agent.until("steady", "back", |now| {
-        now["restarts"] == 1 && now["phase"] == "running"
-    });
+    let back =
+        agent.until("steady", "back", |now| now["restarts"] == 1 && now["phase"] == "running");
     assert!(has_error(&back, "killed by SIGKILL"), "{back}");
 }
 
 #[test]
 fn no_runner_outlives_its_host() {
     for signal in ["KILL", "TERM"] {
-        let agent =
-            Agent::with_plugins("", &[&fixture("steady_v1"), &fixture("faulty"), &fixture("pulse")]);
+        let agent = Agent::with_plugins(
+            "",
+            &[&fixture("steady_v1"), &fixture("faulty"), &fixture("pulse")],
+        );
         for name in ["steady", "faulty", "pulse"] {
             agent.running_or_started(name);
         }

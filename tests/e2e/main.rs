@@ -5,10 +5,11 @@
 mod admission;
 mod api;
 mod cli;
-//mod compat;
+mod compat;
 mod configuration;
 mod events;
 //mod examples;
 mod faults;
+mod packages;
 //mod psutil;
 mod reload;

@@ -237,7 +237,10 @@ fn reloads_in_thread_mode_unload_the_old_library() {
     });
     assert_eq!(libraries["left_mapped"], 0);
     let maps = fs::read_to_string(format!("/proc/{}/maps", agent.pid())).unwrap();
-    let mapped: std::collections::HashSet<&str> =
-        maps.lines().filter_map(|line| line.split_whitespace().nth(5)).filter(|path| path.ends_with("steady.so")).collect();
+    let mapped: std::collections::HashSet<&str> = maps
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(5))
+        .filter(|path| path.ends_with("steady.so"))
+        .collect();
     assert_eq!(mapped.len(), 1, "{mapped:?}");
 }

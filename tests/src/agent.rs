@@ -21,6 +21,8 @@ pub struct Options {
     pub plugins: Vec<(PathBuf, String)>,
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// Another host than the workspace's.
+    pub binary: Option<PathBuf>,
 }
 
 /// An agent with a plugin directory and a configuration of its own. Killed when dropped.
@@ -61,7 +63,7 @@ impl Agent {
             fs::copy(from, root.join("plugins").join(name)).unwrap();
         }
         fs::write(root.join("dropsonde.toml"), &options.config).unwrap();
-        let mut child = Command::new(binary())
+        let mut child = Command::new(options.binary.unwrap_or_else(binary))
             .args(["run", "--log", "debug", "--listen", "127.0.0.1:0", "--plugins"])
             .arg(root.join("plugins"))
             .arg("--config")

@@ -37,7 +37,8 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
         for _ in 0..repetitions {
             floors.push(if mode == "thread" { by_channel(time) } else { by_socket(time) });
         }
-        let (cost, floor) = (Figure::Nanoseconds(median(costs)), Figure::Nanoseconds(median(floors)));
+        let (cost, floor) =
+            (Figure::Nanoseconds(median(costs)), Figure::Nanoseconds(median(floors)));
         rows.push(Row::new(format!("event to a subscriber, {mode} mode"), cost, reference, floor));
         let work = format!("events to a subscriber per second of wall time, {mode} mode");
         rows.push(Row::alone(work, Figure::Number(median(rates).round())));

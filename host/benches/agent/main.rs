@@ -20,8 +20,8 @@ mod reload;
 mod roles;
 mod round_trip;
 mod table;
-mod wildcards;
 mod whole_agent;
+mod wildcards;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -14,11 +14,9 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
     for other in 0..ALL - MATCHING {
         among.also(&format!("metrics.other{other}.*"));
     }
-    let [only, among] = in_turn(
-        effort,
-        [&mut || only.per_publish(effort), &mut || among.per_publish(effort)],
-    )
-    .map(Figure::Nanoseconds);
+    let [only, among] =
+        in_turn(effort, [&mut || only.per_publish(effort), &mut || among.per_publish(effort)])
+            .map(Figure::Nanoseconds);
     let work = "publish with 1,000 subscriptions, 990 of them wildcards that don't match";
     vec![Row::new(work, among, "with the 10 that match alone", only)]
 }

@@ -44,7 +44,9 @@ pub enum ElfError {
     #[error("is {0}, not a shared object; build it with crate-type = [\"cdylib\"]")]
     Type(&'static str),
     /// No manifest: some other library.
-    #[error("is no Dropsonde plugin: it has no section {MANIFEST_SECTION}; build it with export_plugin!")]
+    #[error(
+        "is no Dropsonde plugin: it has no section {MANIFEST_SECTION}; build it with export_plugin!"
+    )]
     NoManifest,
     /// A manifest that makes no sense.
     #[error("{0}; build it again with dropsonde-plugin-api {major}.{minor}", major = API_VERSION.0, minor = API_VERSION.1)]
@@ -58,10 +60,14 @@ pub enum ElfError {
         minor: u16,
     },
     /// The entry symbol is not exported.
-    #[error("does not export `{MODULE_SYMBOL}`; build it with export_plugin!, and don't strip its dynamic symbols")]
+    #[error(
+        "does not export `{MODULE_SYMBOL}`; build it with export_plugin!, and don't strip its dynamic symbols"
+    )]
     NoSymbol,
     /// Its panics can't be caught.
-    #[error("was built with panic = \"abort\": a panic would end the host; build it with panic = \"unwind\"")]
+    #[error(
+        "was built with panic = \"abort\": a panic would end the host; build it with panic = \"unwind\""
+    )]
     PanicAbort,
 }
 
@@ -182,8 +188,8 @@ fn notes(
         for entry in segment.dynamic(endian, bytes)?.unwrap_or_default() {
             let value = entry.d_val(endian);
             match entry.d_tag(endian) {
-                elf::DT_FLAGS_1 => notes.nodelete |= value & u64::from(elf::DF_1_NODELETE.0) != 0,
-                elf::DT_FLAGS => notes.static_tls |= value & u64::from(elf::DF_STATIC_TLS.0) != 0,
+                elf::DT_FLAGS_1 => notes.nodelete |= value & elf::DF_1_NODELETE.0 != 0,
+                elf::DT_FLAGS => notes.static_tls |= value & elf::DF_STATIC_TLS.0 != 0,
                 _ => {}
             }
         }

@@ -51,9 +51,7 @@ fn remove_leftovers(parent: &Path) {
         let pid = name
             .to_str()
             .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
-        let mine = |meta: fs::Metadata| {
-            meta.is_dir() && meta.uid() == me
-        };
+        let mine = |meta: fs::Metadata| meta.is_dir() && meta.uid() == me;
         if let Some(pid) = pid
             && !Path::new("/proc").join(pid.to_string()).exists()
             && fs::symlink_metadata(entry.path()).is_ok_and(mine)

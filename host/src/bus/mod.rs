@@ -326,7 +326,9 @@ impl Publisher {
         if !self.bus.inner.inbox.push(delivery) {
             for gate in gates.iter().filter(|gate| !refused.contains(&gate.id)) {
                 gate.lost.fetch_add(1, Ordering::Relaxed);
-                gate.credit.as_ref().map(|credit| credit.add_permits(1));
+                if let Some(credit) = &gate.credit {
+                    credit.add_permits(1);
+                }
             }
         }
     }

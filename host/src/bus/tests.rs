@@ -27,13 +27,8 @@ fn stream(name: &str, kind: StreamKind) -> Arc<StreamInfo> {
 }
 
 fn batch(info: &Arc<StreamInfo>, number: u64, due: Duration) -> Arc<Batch> {
-    let read = Read {
-        generation: 1,
-        sequence: number,
-        wall: std::time::UNIX_EPOCH,
-        monotonic: due,
-        due,
-    };
+    let read =
+        Read { generation: 1, sequence: number, wall: std::time::UNIX_EPOCH, monotonic: due, due };
     let column = ColumnData { data: Data::U64(vec![number]), validity: Vec::new() };
     Arc::new(Batch::new(info.clone(), read, 1, vec![column]))
 }
@@ -127,9 +122,7 @@ async fn a_subscriber_that_blocks_loses_nothing_until_its_deadline() {
 async fn a_stream_is_thinned_out_to_the_subscriber_s_interval() {
     let bus = Bus::new();
     let publisher = bus.publisher(stream("cpu", StreamKind::Snapshot));
-    let every = |seconds| {
-        Subscribe::to("metrics.cpu").unwrap().every(Duration::from_secs(seconds))
-    };
+    let every = |seconds| Subscribe::to("metrics.cpu").unwrap().every(Duration::from_secs(seconds));
     let mut fast = bus.subscribe(every(1));
     let mut slow = bus.subscribe(every(5));
     publish(&publisher, 12).await;
@@ -153,9 +146,7 @@ async fn demand_is_the_shortest_interval_that_anyone_asks_for_and_goes_with_them
     let _publisher = bus.publisher(stream("cpu", StreamKind::Snapshot));
     let mut changes = bus.demand_changes();
     changes.borrow_and_update();
-    let every = |millis| {
-        Subscribe::to("metrics.*").unwrap().every(Duration::from_millis(millis))
-    };
+    let every = |millis| Subscribe::to("metrics.*").unwrap().every(Duration::from_millis(millis));
     assert_eq!(bus.demand("metrics.cpu"), None);
     let slow = bus.subscribe(every(5000));
     let fast = bus.subscribe(every(100));

@@ -72,7 +72,10 @@ impl FromStr for Pattern {
                 name => {
                     let bad = name.chars().find(|character| !is_topic_character(*character));
                     if let Some(character) = bad {
-                        return Err(PatternError::Character { pattern: text.to_owned(), character });
+                        return Err(PatternError::Character {
+                            pattern: text.to_owned(),
+                            character,
+                        });
                     }
                     Token::Is(name.to_owned())
                 }

@@ -46,8 +46,7 @@ pub(super) fn list(args: &ListArgs) -> ExitCode {
     for (directory, error) in unreadable.iter().filter(|_| !implicit) {
         eprintln!("dropsonde: {}: {error}", directory.display());
     }
-    let mut rows: Vec<Row> =
-        found.keys().filter_map(|path| Row::read(path, implicit)).collect();
+    let mut rows: Vec<Row> = found.keys().filter_map(|path| Row::read(path, implicit)).collect();
     if let Some(host) = &running {
         host.merge(&mut rows);
     }
@@ -103,10 +102,8 @@ struct Running {
 
 fn ask(config: &Config) -> Option<Running> {
     let address = config.listen.to_string();
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(2)))
-        .build()
-        .into();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(2))).build().into();
     let get = |what: &str| -> Option<Vec<Json>> {
         let mut response = agent.get(format!("http://{address}/api/v1/{what}")).call().ok()?;
         serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()
@@ -149,7 +146,8 @@ impl Running {
 }
 
 fn same_file(a: &str, b: &str) -> bool {
-    a == b || matches!((std::fs::canonicalize(a), std::fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+    a == b
+        || matches!((std::fs::canonicalize(a), std::fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn print(list: &List) {

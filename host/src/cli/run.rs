@@ -76,7 +76,8 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
     let listener = match TcpListener::bind(config.listen).await {
         Ok(listener) => listener,
         Err(error) => {
-            let text = format!("can't listen on {}: {error}; choose another --listen", config.listen);
+            let text =
+                format!("can't listen on {}: {error}; choose another --listen", config.listen);
             return fail(1, text);
         }
     };

@@ -54,11 +54,8 @@ async fn check(config: &Config, directories: &[PathBuf]) -> Result<Vec<String>, 
                 directories.iter().map(|path| path.display().to_string()).collect();
             let known: Vec<&str> = images.keys().map(String::as_str).collect();
             let hint = crate::config::suggestion(&spec.plugin, &known);
-            let error = format!(
-                "there is no plugin `{}` in {}; {hint}",
-                spec.plugin,
-                looked.join(", ")
-            );
+            let error =
+                format!("there is no plugin `{}` in {}; {hint}", spec.plugin, looked.join(", "));
             problems.push(spec.error("plugin", &error).to_string());
             continue;
         };

@@ -209,7 +209,8 @@ impl Config {
         }
         for (name, value) in &sources.environment {
             if let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) {
-                let path: Vec<String> = path.to_lowercase().split("__").map(str::to_owned).collect();
+                let path: Vec<String> =
+                    path.to_lowercase().split("__").map(str::to_owned).collect();
                 tree.insert(&path, Node::from_environment(name, value));
             }
         }
@@ -322,7 +323,11 @@ fn validate(
     })
 }
 
-fn listen(host: &mut Section<'_>, sources: &Sources, problems: &mut Problems) -> Option<SocketAddr> {
+fn listen(
+    host: &mut Section<'_>,
+    sources: &Sources,
+    problems: &mut Problems,
+) -> Option<SocketAddr> {
     fn parse(text: &str) -> Result<SocketAddr, String> {
         let full = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
         full.parse().map_err(|_| {
@@ -331,9 +336,9 @@ fn listen(host: &mut Section<'_>, sources: &Sources, problems: &mut Problems) ->
     }
     let configured = host.value("listen", problems, |node| parse(&text(node)?));
     match &sources.listen {
-        Some(flag) => parse(flag)
-            .map_err(|message| problems.add(&Origin::Flag("--listen"), "", message))
-            .ok(),
+        Some(flag) => {
+            parse(flag).map_err(|message| problems.add(&Origin::Flag("--listen"), "", message)).ok()
+        }
         None => configured.or_else(|| parse(DEFAULT_LISTEN).ok()),
     }
 }
@@ -375,7 +380,8 @@ fn collectors(
     };
     for (name, node) in table {
         let path = format!("collectors.{name}");
-        let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+        let good =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
         if name.is_empty() || name.len() > 64 || !name.bytes().all(good) {
             let text = "a collector's name has 1 to 64 characters of a-z, 0-9, `_` and `-`";
             problems.add(&node.key, &path, text);

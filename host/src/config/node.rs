@@ -191,7 +191,9 @@ fn convert(value: &Spanned<DeValue<'_>>, place: &impl Fn(usize) -> Origin) -> No
             Tree::Scalar(parsed.map_or_else(|_| number.to_string().into(), Value::from))
         }
         DeValue::Datetime(time) => Tree::Scalar(time.to_string().into()),
-        DeValue::Array(items) => Tree::Array(items.iter().map(|item| convert(item, place)).collect()),
+        DeValue::Array(items) => {
+            Tree::Array(items.iter().map(|item| convert(item, place)).collect())
+        }
         DeValue::Table(table) => Tree::Table(convert_table(table, place)),
     };
     Node { key: at.clone(), at, tree }

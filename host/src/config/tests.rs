@@ -117,15 +117,13 @@ fn a_plugin_s_settings_error_points_at_the_user_s_line() {
 fn a_file_that_is_named_must_exist() {
     let sources = Sources { file: Some("/nonexistent/d.toml".into()), ..Sources::default() };
     let ConfigErrors(errors) = Config::load(&sources).unwrap_err();
-    assert_eq!(
-        errors[0].to_string(),
-        "flag --config: /nonexistent/d.toml: there is no such file"
-    );
+    assert_eq!(errors[0].to_string(), "flag --config: /nonexistent/d.toml: there is no such file");
 }
 
 #[test]
 fn moving_a_setting_to_another_line_changes_nothing() {
     let before = load("[collectors.a]\ninterval = \"1s\"\n[collectors.a.settings]\nx = 1\n");
-    let after = load("\n# moved\n[collectors.a.settings]\nx = 1\n[collectors.a]\ninterval = \"1s\"\n");
+    let after =
+        load("\n# moved\n[collectors.a.settings]\nx = 1\n[collectors.a]\ninterval = \"1s\"\n");
     assert_eq!(before.unwrap().collectors, after.unwrap().collectors);
 }

@@ -108,9 +108,12 @@ impl Core {
                 }
                 Command::Restart { collector, done } => {
                     let slot = self.slots.get(&collector);
-                    let _ = done.send(slot.is_some_and(|slot| slot.handle.send(SlotCommand::Restart)));
+                    let _ =
+                        done.send(slot.is_some_and(|slot| slot.handle.send(SlotCommand::Restart)));
                 }
-                Command::Collect { collector, topic, done } => self.collect(&collector, topic, done),
+                Command::Collect { collector, topic, done } => {
+                    self.collect(&collector, topic, done)
+                }
                 Command::Shutdown { done } => {
                     self.shutdown().await;
                     let _ = done.send(());
@@ -141,7 +144,8 @@ impl Core {
             }
         }
         for (directory, error) in self.watcher.set(&wanted) {
-            let system = self.config.directories.is_none() && directory == Path::new(SYSTEM_PLUGINS);
+            let system =
+                self.config.directories.is_none() && directory == Path::new(SYSTEM_PLUGINS);
             if !system {
                 tracing::warn!(directory = %directory.display(), "can't be watched: {error}");
             }
@@ -207,10 +211,11 @@ impl Core {
                 }
                 Ok(Ok(image)) => {
                     let plugin = image.manifest.name.clone();
-                    let spec = specs.into_values().find(|spec| *spec.plugin == *plugin && spec.enabled);
+                    let spec =
+                        specs.into_values().find(|spec| *spec.plugin == *plugin && spec.enabled);
                     let spec = spec.unwrap_or_else(|| CollectorSpec::auto(&plugin, &defaults));
                     match probe(&services, &image, spec).await {
-                        Ok(probed) => Ok(Checked::Admitted { image, probed }),
+                        Ok(probed) => Ok(Checked::Admitted(Box::new((image, probed)))),
                         Err(failure) => Err(Rejection::Probe(failure)),
                     }
                 }
@@ -230,7 +235,7 @@ impl Core {
         }
         match checked {
             Ok(Checked::Unchanged) => file.rejection = None,
-            Ok(Checked::Admitted { image, probed }) => self.admit(path, image, probed),
+            Ok(Checked::Admitted(admitted)) => self.admit(path, admitted.0, admitted.1),
             Err(rejection) => self.reject(path, rejection),
         }
     }
@@ -257,7 +262,13 @@ impl Core {
         file.image = Some(image.clone());
         file.rejection = None;
         let (shown, generation) = (path.display().to_string(), image.generation);
-        tracing::info!(plugin, generation, version = image.manifest.version, file = shown, "admitted");
+        tracing::info!(
+            plugin,
+            generation,
+            version = image.manifest.version,
+            file = shown,
+            "admitted"
+        );
         let loaded = Some((plugin.as_str(), generation));
         self.services.events.plugin(&self.services.bus, "loaded", &shown, loaded, None);
         let mut ready = match probed {
@@ -273,8 +284,7 @@ impl Core {
 
     fn reject(&mut self, path: &Path, rejection: Rejection) {
         let implicit = self.config.directories.is_none();
-        let foreign =
-            matches!(rejection, Rejection::Elf(crate::admission::ElfError::NoManifest));
+        let foreign = matches!(rejection, Rejection::Elf(crate::admission::ElfError::NoManifest));
         if implicit && foreign {
             // Some other library beside the binary is nobody's mistake.
             tracing::debug!(file = %path.display(), "{rejection}");
@@ -286,7 +296,9 @@ impl Core {
         let kept = file.image.as_ref().map(|image| image.generation);
         match kept {
             Some(generation) => tracing::error!(
-                file = shown, generation, "{rejection}; the generation that was there goes on"
+                file = shown,
+                generation,
+                "{rejection}; the generation that was there goes on"
             ),
             None => tracing::error!(file = shown, "{rejection}"),
         }
@@ -322,12 +334,8 @@ impl Core {
 
     /// The enabled collectors of a plugin: the configured ones, or one of its own name.
     fn specs_of(&self, plugin: &str) -> Vec<CollectorSpec> {
-        let mut configured = self
-            .config
-            .collectors
-            .values()
-            .filter(|spec| &*spec.plugin == plugin)
-            .peekable();
+        let mut configured =
+            self.config.collectors.values().filter(|spec| &*spec.plugin == plugin).peekable();
         if configured.peek().is_some() {
             return configured.filter(|spec| spec.enabled).cloned().collect();
         }
@@ -342,15 +350,16 @@ impl Core {
         if let Some(running) = self.slots.get(&*spec.name) {
             return running.handle.clone();
         }
-        let handle =
-            SlotHandle::start(self.services.clone(), spec.clone(), self.config.restart);
+        let handle = SlotHandle::start(self.services.clone(), spec.clone(), self.config.restart);
         let name = spec.name.to_string();
         self.all_slots().insert(name.clone(), handle.clone());
         self.slots.insert(name, Running { handle: handle.clone(), spec: spec.clone() });
         handle
     }
 
-    fn all_slots(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, SlotHandle>> {
+    fn all_slots(
+        &self,
+    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, SlotHandle>> {
         self.services.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -392,7 +401,8 @@ impl Core {
         for name in &needs_restart {
             tracing::warn!("{name} takes effect at the next start");
         }
-        let moved = config.directories != self.config.directories || config.files != self.config.files;
+        let moved =
+            config.directories != self.config.directories || config.files != self.config.files;
         self.config = config;
         if moved {
             self.watch();
@@ -449,12 +459,7 @@ impl Core {
         changed
     }
 
-    fn collect(
-        &self,
-        collector: &str,
-        topic: String,
-        done: oneshot::Sender<Result<(), Failure>>,
-    ) {
+    fn collect(&self, collector: &str, topic: String, done: oneshot::Sender<Result<(), Failure>>) {
         match self.slots.get(collector) {
             Some(running) => {
                 running.handle.send(SlotCommand::Collect { topic, done });

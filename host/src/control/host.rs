@@ -89,7 +89,8 @@ impl Builder {
             }
         }));
         let (commands, queue) = mpsc::unbounded_channel();
-        let core = Core::start(services.clone(), config, loader, watcher, changes, &commands, queue);
+        let core =
+            Core::start(services.clone(), config, loader, watcher, changes, &commands, queue);
         Ok(Host { commands, core, services })
     }
 }
@@ -160,9 +161,7 @@ impl Host {
             if now.settled {
                 for mut slot in now.slots.clone() {
                     let done = |status: &crate::slot::SlotStatus| {
-                        status.batches > 0
-                            || status.last_error.is_some()
-                            || status.phase.is_ready()
+                        status.batches > 0 || status.last_error.is_some() || status.phase.is_ready()
                     };
                     let _ = slot.wait_for(done).await; // an error: it has been stopped
                 }

@@ -7,8 +7,8 @@ mod plugins;
 mod services;
 mod status;
 
-pub use host::{Builder, Host, StartError};
 pub(crate) use core::default_directories;
+pub use host::{Builder, Host, StartError};
 pub(crate) use services::Services;
 pub use status::{ConfigStatus, PluginStatus, Status};
 
@@ -42,7 +42,7 @@ pub(crate) enum Checked {
     /// The bytes are those of the image that is in use.
     Unchanged,
     /// It passed.
-    Admitted { image: Image, probed: Probed },
+    Admitted(Box<(Image, Probed)>),
 }
 
 /// What a reload of the configuration did.

@@ -105,7 +105,12 @@ pub enum Value<'a> {
 impl Batch {
     /// Puts a batch together. The columns must fit the stream's schema, derived ones included;
     /// [`check`](super::check) sees to that for what comes from plugins.
-    pub(crate) fn new(stream: Arc<StreamInfo>, read: Read, rows: usize, columns: Vec<ColumnData>) -> Self {
+    pub(crate) fn new(
+        stream: Arc<StreamInfo>,
+        read: Read,
+        rows: usize,
+        columns: Vec<ColumnData>,
+    ) -> Self {
         debug_assert_eq!(stream.schema.columns.len(), columns.len());
         let Read { generation, sequence, wall, monotonic, due } = read;
         let json = OnceLock::new();
@@ -201,9 +206,7 @@ impl From<&Column> for ColumnData {
             Values::I64(values) => Data::I64(values.clone()),
             Values::F64(values) => Data::F64(values.clone()),
             Values::Bool(values) => Data::Bool(values.clone()),
-            Values::Text { ends, bytes } => {
-                Data::Text { ends: ends.clone(), bytes: bytes.clone() }
-            }
+            Values::Text { ends, bytes } => Data::Text { ends: ends.clone(), bytes: bytes.clone() },
         };
         Self { data, validity: column.validity().to_vec() }
     }

@@ -11,5 +11,5 @@ pub(crate) use batch::Read;
 pub use batch::{Batch, ColumnData, Data, RawBatch, Value};
 pub(crate) use rates::Rates;
 pub use stream::{Derived, StreamInfo};
-pub(crate) use validate::{MAX_ROWS, check, check_schemas};
 pub use validate::{BatchError, SchemaError};
+pub(crate) use validate::{MAX_ROWS, check, check_schemas};

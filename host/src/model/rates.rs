@@ -49,7 +49,8 @@ impl Rates {
             };
             let now: Vec<Option<f64>> = now.collect();
             for (derived, out) in stream.derived.iter().zip(&mut out) {
-                let value = last.as_ref().and_then(|last| one(*derived, &last.values, &now, elapsed));
+                let value =
+                    last.as_ref().and_then(|last| one(*derived, &last.values, &now, elapsed));
                 out.push(value);
             }
             match last {
@@ -73,9 +74,9 @@ fn one(
 ) -> Option<f64> {
     let growth = |column: usize| Some((*now.get(column)?)? - (*last.get(column)?)?);
     match derived {
-        Derived::Rate { of } => {
-            growth(of).filter(|growth| *growth >= 0.0).map(|growth| growth / elapsed.unwrap_or(f64::NAN))
-        }
+        Derived::Rate { of } => growth(of)
+            .filter(|growth| *growth >= 0.0)
+            .map(|growth| growth / elapsed.unwrap_or(f64::NAN)),
         Derived::Share { of, whole } => {
             let whole = growth(whole).filter(|whole| *whole > 0.0)?;
             // Single parts of CPU time may step back (proc_stat(5) on iowait): that is no time.

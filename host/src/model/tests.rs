@@ -85,8 +85,7 @@ fn a_share_is_the_part_s_growth_of_the_whole_s() {
     let share = Share { name: "user_percent".into(), of: "total".into(), otel: String::new() };
     user.share = Some(share);
     let info = info(vec![user, column("total", Role::Counter, ValueType::F64)]);
-    let names: Vec<&str> =
-        info.schema.columns.iter().map(|column| column.name.as_str()).collect();
+    let names: Vec<&str> = info.schema.columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(names, ["user", "total", "user_percent"], "no rate beside the share");
     let floats = |value: f64| ColumnData { data: Data::F64(vec![value]), validity: Vec::new() };
     let mut rates = Rates::default();
@@ -113,7 +112,8 @@ fn what_does_not_fit_its_declaration_is_refused_by_name() {
         change(&mut batch);
         check(&schemas, &mut batch).unwrap_err().to_string()
     };
-    let cases: [(&str, &dyn Fn(&mut RawBatch)); 9] = [
+    type Change<'a> = &'a dyn Fn(&mut RawBatch);
+    let cases: [(&str, Change<'_>); 9] = [
         ("stream 7 was not declared; the plugin declares 1", &|b| b.stream = 7),
         ("100001 rows in one batch of `s`", &|b| b.rows = 100_001),
         ("1 columns in a batch of `s`, declared are 2", &|b| drop(b.columns.pop())),
@@ -141,8 +141,9 @@ fn what_does_not_fit_its_declaration_is_refused_by_name() {
     }
     for ends in [vec![3, 1], vec![1, 9], vec![1, 2]] {
         let bytes = "aä".as_bytes().to_vec();
-        let message =
-            refused(&|b| b.columns[0].data = Data::Text { ends: ends.clone(), bytes: bytes.clone() });
+        let message = refused(&|b| {
+            b.columns[0].data = Data::Text { ends: ends.clone(), bytes: bytes.clone() }
+        });
         assert!(message.contains("text offsets"), "{ends:?}: {message}");
     }
 }

@@ -66,8 +66,7 @@ pub struct SchemaError {
 /// Checks a batch against the stream that it claims to be of. After this, every access within
 /// `rows` succeeds. A float that is not finite becomes a missing value.
 pub(crate) fn check(schemas: &[StreamSchema], batch: &mut RawBatch) -> Result<(), BatchError> {
-    let unknown =
-        || BatchError::UnknownStream { index: batch.stream, declared: schemas.len() };
+    let unknown = || BatchError::UnknownStream { index: batch.stream, declared: schemas.len() };
     let schema = schemas.get(batch.stream as usize).ok_or_else(unknown)?;
     let stream = || schema.name.clone();
     if batch.rows > MAX_ROWS {
@@ -171,7 +170,9 @@ pub(crate) fn check_schemas(schemas: &[StreamSchema]) -> Result<(), SchemaError>
             }
             let number = matches!(column.value, ValueType::U64 | ValueType::I64 | ValueType::F64);
             let fits = match column.role {
-                Role::Key => matches!(column.value, ValueType::Text | ValueType::U64 | ValueType::I64),
+                Role::Key => {
+                    matches!(column.value, ValueType::Text | ValueType::U64 | ValueType::I64)
+                }
                 Role::Counter => number,
                 Role::Gauge => number || column.value == ValueType::Bool,
                 Role::Attribute => true,
@@ -187,5 +188,7 @@ pub(crate) fn check_schemas(schemas: &[StreamSchema]) -> Result<(), SchemaError>
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_NAME
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }

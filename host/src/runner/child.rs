@@ -81,7 +81,8 @@ fn confine(parent: Option<i32>) -> rustix::io::Result<()> {
 /// The socket comes as standard input, and is moved out of the plugin's way.
 fn take_socket() -> rustix::io::Result<UnixStream> {
     let socket: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 100)?;
-    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty())?;
+    let null =
+        rustix::fs::open("/dev/null", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(UnixStream::from(socket))
 }

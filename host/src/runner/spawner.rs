@@ -64,9 +64,11 @@ fn spawn(collector: &str) -> io::Result<Spawned> {
         .arg(RUNNER_FLAG)
         .arg(std::process::id().to_string())
         .env_clear()
-        .envs(["PATH", "LANG", "TZ", "RUST_BACKTRACE"].into_iter().filter_map(|name| {
-            std::env::var_os(name).map(|value| (name, value))
-        }))
+        .envs(
+            ["PATH", "LANG", "TZ", "RUST_BACKTRACE"]
+                .into_iter()
+                .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
+        )
         .stdin(OwnedFd::from(theirs))
         .stdout(write.try_clone()?)
         .stderr(write)

@@ -137,7 +137,9 @@ fn unload(notices: &Receiver<Notice>, counts: &Quiet) {
                 threads.insert(serial, thread);
                 (serial, early.remove(&serial))
             }
-            Notice::Ended { serial, name, before, loaded } => (serial, Some((name, before, loaded))),
+            Notice::Ended { serial, name, before, loaded } => {
+                (serial, Some((name, before, loaded)))
+            }
         };
         let Some((name, before, loaded)) = ended else { continue };
         let Some(thread) = threads.remove(&serial) else {

@@ -8,7 +8,9 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use dropsonde_plugin_api::abi::abi_stable::std_types::{RResult, RStr};
-use dropsonde_plugin_api::abi::{AbiBatch, AbiColumnView, AbiFailure, AbiHost, AbiInstance, AbiSink};
+use dropsonde_plugin_api::abi::{
+    AbiBatch, AbiColumnView, AbiFailure, AbiHost, AbiInstance, AbiSink,
+};
 use dropsonde_plugin_api::schema::{
     ColumnSchema, Role, Share, StreamKind, StreamSchema, ValueType,
 };
@@ -118,7 +120,8 @@ fn serve(
         return Ok(());
     }
     let refused = Mutex::default();
-    let context = Arc::new(Context { out: out.clone(), stop, streams, events: begin.events, refused });
+    let context =
+        Arc::new(Context { out: out.clone(), stop, streams, events: begin.events, refused });
     let instance = create(loaded, begin, &context)?;
     out.send(Reply::Created);
     let sink = AbiSink { context: Arc::as_ptr(&context).cast(), emit, wait };
@@ -216,9 +219,7 @@ fn failure(outcome: AbiFailure) -> Result<Vec<String>, Failure> {
     })
 }
 
-fn stream_from_abi(
-    stream: &dropsonde_plugin_api::abi::AbiStream,
-) -> Result<StreamSchema, String> {
+fn stream_from_abi(stream: &dropsonde_plugin_api::abi::AbiStream) -> Result<StreamSchema, String> {
     let kind = match stream.kind {
         0 => StreamKind::Snapshot,
         1 => StreamKind::Event,
@@ -233,9 +234,7 @@ fn stream_from_abi(
     })
 }
 
-fn column_from_abi(
-    column: &dropsonde_plugin_api::abi::AbiColumn,
-) -> Result<ColumnSchema, String> {
+fn column_from_abi(column: &dropsonde_plugin_api::abi::AbiColumn) -> Result<ColumnSchema, String> {
     let role = match column.role {
         0 => Role::Key,
         1 => Role::Counter,
@@ -253,11 +252,9 @@ fn column_from_abi(
         other => return Err(format!("column `{}` has the unknown type {other}", column.name)),
     };
     let share = match column.share.as_slice() {
-        [name, of, otel] => Some(Share {
-            name: name.to_string(),
-            of: of.to_string(),
-            otel: otel.to_string(),
-        }),
+        [name, of, otel] => {
+            Some(Share { name: name.to_string(), of: of.to_string(), otel: otel.to_string() })
+        }
         _ => None,
     };
     Ok(ColumnSchema {

@@ -46,12 +46,9 @@ struct Freshness {
 }
 
 impl Freshness {
-    fn parse(&self) -> Result<Option<Duration>, Response> {
+    fn parse(&self) -> Result<Option<Duration>, String> {
         let parsed = self.max_age.as_deref().map(humantime::parse_duration).transpose();
-        parsed.map_err(|error| {
-            let text = format!("max_age: {error}; write a duration such as 500ms or 2s");
-            failed(StatusCode::BAD_REQUEST, &text)
-        })
+        parsed.map_err(|error| format!("max_age: {error}; write a duration such as 500ms or 2s"))
     }
 }
 
@@ -74,7 +71,7 @@ async fn snapshot(
             let batches = host.snapshot(max_age).await;
             Json(json_sink::snapshot(&batches, clock::wall())).into_response()
         }
-        Err(response) => response,
+        Err(message) => failed(StatusCode::BAD_REQUEST, &message),
     }
 }
 

@@ -93,7 +93,11 @@ impl Page {
             for (name, help, value) in [
                 ("restarts", "Runners started anew after a failure.", collector.restarts),
                 ("rounds", "Rounds that went well.", collector.rounds),
-                ("failed_rounds", "Rounds that failed in whole or in part.", collector.failed_rounds),
+                (
+                    "failed_rounds",
+                    "Rounds that failed in whole or in part.",
+                    collector.failed_rounds,
+                ),
                 ("missed_ticks", "Ticks that were missed.", collector.missed_ticks),
                 ("batches", "Batches published.", collector.batches),
             ] {
@@ -227,11 +231,7 @@ fn key_labels(batch: &Batch, row: usize) -> Vec<(String, String)> {
 }
 
 /// A collector that is not called as its plugin says so in a label: there may be several.
-fn labels(
-    info: &StreamInfo,
-    attributes: &[(String, String)],
-    keys: &[(String, String)],
-) -> String {
+fn labels(info: &StreamInfo, attributes: &[(String, String)], keys: &[(String, String)]) -> String {
     let collector = (info.collector != info.plugin).then_some(("collector", &*info.collector));
     let pairs = attributes.iter().chain(keys).map(|(name, value)| (name.as_str(), value.as_str()));
     label_set(pairs.chain(collector))
@@ -283,8 +283,20 @@ mod tests {
     #[test]
     fn names_follow_the_conventions() {
         let cases = [
-            (Role::Counter, "bytes_recv", "By", "system.network.io", "system_network_io_bytes_total"),
-            (Role::Counter, "errin", "{error}", "system.network.errors", "system_network_errors_total"),
+            (
+                Role::Counter,
+                "bytes_recv",
+                "By",
+                "system.network.io",
+                "system_network_io_bytes_total",
+            ),
+            (
+                Role::Counter,
+                "errin",
+                "{error}",
+                "system.network.errors",
+                "system_network_errors_total",
+            ),
             (Role::Counter, "user", "s", "system.cpu.time", "system_cpu_time_seconds_total"),
             (Role::Gauge, "used_bytes", "By", "", "dropsonde_network_used_bytes"),
             (Role::Counter, "bytes_sent", "By", "", "dropsonde_network_bytes_sent_total"),

@@ -51,7 +51,8 @@ impl Backoff {
         if self.failures.len() >= policy.limit {
             return Next::GiveUp;
         }
-        let doubled = policy.initial.saturating_mul(1_u32.checked_shl(self.streak).unwrap_or(u32::MAX));
+        let doubled =
+            policy.initial.saturating_mul(1_u32.checked_shl(self.streak).unwrap_or(u32::MAX));
         self.streak = self.streak.saturating_add(1);
         let pause = doubled.min(policy.max);
         Next::RetryAfter(pause + pause.mul_f64(jitter.clamp(0.0, 1.0) / 4.0))

@@ -8,7 +8,7 @@ use dropsonde_plugin_api::schema::StreamSchema;
 
 use crate::bus::{Bus, Publisher};
 use crate::clock;
-use crate::model::{Batch, RawBatch, Rates, Read, StreamInfo};
+use crate::model::{Batch, Rates, RawBatch, Read, StreamInfo};
 
 /// The streams of one collector, in the order of the generation that serves.
 #[derive(Default)]

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::RestartPolicy;
 use super::live::Ready;
 use super::slot_task::Slot;
 use super::status::SlotStatus;
-use super::RestartPolicy;
 use crate::admission::Image;
 use crate::config::CollectorSpec;
 use crate::control::Services;

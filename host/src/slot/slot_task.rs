@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::RestartPolicy;
 use super::backoff::{Backoff, Next};
 use super::channel::Channels;
 use super::handle::{SlotCommand, TickCell};
 use super::live::{Live, Ready};
 use super::phase::{Phase, Signal};
 use super::status::SlotStatus;
-use super::RestartPolicy;
 use crate::admission::Image;
 use crate::clock;
 use crate::config::CollectorSpec;
@@ -147,7 +147,9 @@ impl Slot {
 
     async fn command(&mut self, command: SlotCommand) {
         match command {
-            SlotCommand::Adopt { image, ready } => self.adopt(image, ready.map(|ready| *ready)).await,
+            SlotCommand::Adopt { image, ready } => {
+                self.adopt(image, ready.map(|ready| *ready)).await
+            }
             SlotCommand::Configure { spec, policy } => self.configure(*spec, policy),
             SlotCommand::Collect { topic, done } => self.collect_for(&topic, done),
             SlotCommand::Restart => {
@@ -578,9 +580,8 @@ impl Slot {
             if let Some(reply) = live.runner.replies.try_recv().ok().filter(|_| grace) {
                 return self.heard(reply).await;
             }
-            let failure = Failure::Deadline(
-                humantime::format_duration(live.spec.deadline).to_string(),
-            );
+            let failure =
+                Failure::Deadline(humantime::format_duration(live.spec.deadline).to_string());
             if live.runner.isolation == Isolation::Thread {
                 self.moved(format!("{failure} on a thread of the host, which was abandoned"));
             }

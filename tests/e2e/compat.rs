@@ -1,0 +1,94 @@
+//! Host and plugin of neighbouring API versions understand each other; others are refused in a
+//! line.
+
+use std::fs;
+use std::path::PathBuf;
+
+use dropsonde_tests::{Agent, Options, fixture, replace_bytes};
+
+use crate::packages;
+
+/// Host and plugin of API 1.1, which differs from 1.0 by one more field in what a plugin exports.
+fn next() -> (PathBuf, PathBuf) {
+    let built = packages::build("tests/next-api");
+    (built.join("dropsonde-next"), built.join("examples/libnext_plugin.so"))
+}
+
+fn api_version(agent: &Agent, file: &str) -> String {
+    agent.plugin(file).unwrap()["api_version"].as_str().unwrap().to_owned()
+}
+
+/// Puts a damaged copy of a good plugin into a running agent, and returns why it was rejected.
+fn rejection_of(damage: impl FnOnce(&mut [u8])) -> String {
+    let mut bytes = fs::read(fixture("steady_v1")).unwrap();
+    damage(&mut bytes);
+    let mut agent = Agent::start("");
+    agent.put("libsteady.so", &bytes);
+    let why = agent.rejected("libsteady.so");
+    assert!(agent.is_alive());
+    why
+}
+
+#[test]
+fn a_host_runs_plugins_of_the_api_before_its_own() {
+    let (host, plugin) = next();
+    for isolation in ["process", "thread"] {
+        let agent = Agent::with(Options {
+            config: format!("[defaults]\nisolation = \"{isolation}\"\n"),
+            plugins: vec![
+                (fixture("steady_v1"), "libsteady.so".to_owned()),
+                (plugin.clone(), "libnext.so".to_owned()),
+            ],
+            binary: Some(host.clone()),
+            ..Options::default()
+        });
+        assert_eq!(agent.running("steady")["isolation"], isolation);
+        assert_eq!(agent.running("next")["isolation"], isolation);
+        assert_eq!(api_version(&agent, "libsteady.so"), "1.0");
+        assert_eq!(api_version(&agent, "libnext.so"), "1.1");
+        let snapshot = agent.snapshot();
+        assert_eq!(snapshot["steady"]["build"], 1);
+        assert_eq!(snapshot["next"]["api_minor"], 1);
+    }
+}
+
+#[test]
+fn a_host_runs_plugins_of_the_api_after_its_own() {
+    let (_, plugin) = next();
+    for isolation in ["process", "thread"] {
+        let agent = Agent::with(Options {
+            config: format!("[defaults]\nisolation = \"{isolation}\"\n"),
+            plugins: vec![(plugin.clone(), "libnext.so".to_owned())],
+            ..Options::default()
+        });
+        assert_eq!(agent.running("next")["isolation"], isolation);
+        assert_eq!(api_version(&agent, "libnext.so"), "1.1");
+        assert_eq!(agent.snapshot()["next"]["api_minor"], 1);
+    }
+}
+
+#[test]
+fn a_plugin_of_another_major_api_is_refused_unloaded() {
+    let why = rejection_of(|bytes| {
+        let magic = b"DROPSND\0";
+        let at = bytes.windows(magic.len()).position(|window| window == magic).unwrap();
+        // The major number follows the magic, the format and the size.
+        bytes[at + 16..at + 18].copy_from_slice(&2_u16.to_le_bytes());
+    });
+    assert!(why.contains("needs plugin API 2.0, this host has 1.0; build it against"), "{why}");
+}
+
+#[test]
+fn a_plugin_whose_types_differ_is_refused_with_both_versions_and_the_difference() {
+    let why = rejection_of(|bytes| {
+        // The names of the exported functions, as the layout in the file has them.
+        let renamed =
+            replace_bytes(bytes, b"describe;check_settings;", b"describe;check_anything;");
+        assert!(renamed > 0);
+    });
+    eprintln!("{why}");
+    assert!(why.contains("plugin API 1.0.0 does not fit this host's 1.0"), "{why}");
+    assert!(why.contains("field `check_settings` here, `check_anything` there"), "{why}");
+    assert!(why.contains("rebuild it against this host's API"), "{why}");
+    assert!(why.len() < 400, "{} characters: {why}", why.len());
+}
