@@ -11,7 +11,7 @@ use dropsonde_plugin_api::abi::abi_stable::abi_stability::abi_checking::{
     AbiInstability, AbiInstabilityErrors, CheckingGlobals, check_layout_compatibility_with_globals,
 };
 use dropsonde_plugin_api::abi::abi_stable::library::{AbiHeaderRef, LibHeader};
-use dropsonde_plugin_api::abi::abi_stable::type_layout::TypeLayout;
+use dropsonde_plugin_api::abi::abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
 use dropsonde_plugin_api::abi::{API_VERSION, MODULE_SYMBOL, PluginModuleRef};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use thiserror::Error;
@@ -96,47 +96,52 @@ fn compare(
 
 /// The few facts that help: a full report is tens of kilobytes.
 fn facts(errors: &AbiInstabilityErrors) -> String {
-    let all = errors.errors.iter().flat_map(|error| {
-        let at = error.stack_trace.last().map(|fields| fields.expected.to_string());
-        error.errs.iter().map(move |fact| (at.clone(), fact))
-    });
-    let mut texts: Vec<String> = all
-        .filter_map(|(at, fact)| {
-            let fact = match fact {
-                AbiInstability::Size(sizes) => {
-                    format!("size {} here, {} there", sizes.expected, sizes.found)
-                }
-                AbiInstability::FieldCountMismatch(counts) => {
-                    format!("{} fields here, {} there", counts.expected, counts.found)
-                }
-                AbiInstability::UnexpectedField(fields) => {
-                    format!(
-                        "field `{}` here, `{}` there",
-                        fields.expected.name(),
-                        fields.found.name()
-                    )
-                }
-                AbiInstability::Name(names) => {
-                    format!(
-                        "type `{:?}` here, `{:?}` there",
-                        names.expected.name(),
-                        names.found.name()
-                    )
-                }
-                AbiInstability::PackageVersion(versions) => {
-                    format!(
-                        "API {} here, {} there",
-                        versions.expected.version, versions.found.version
-                    )
-                }
-                _ => return None,
-            };
-            Some(at.map_or(fact.clone(), |at| format!("in {}: {fact}", brief(&at))))
-        })
-        .collect();
-    texts.dedup();
+    let mut texts: Vec<String> = Vec::new();
+    for error in &errors.errors {
+        let place = error.stack_trace.last().map(|at| place(&at.expected)).unwrap_or_default();
+        for fact in error.errs.iter().filter_map(fact) {
+            let text = format!("{fact}{place}");
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+    }
     texts.truncate(3);
     if texts.is_empty() { "the types differ".into() } else { texts.join("; ") }
+}
+
+fn place(at: &TLFieldOrFunction) -> String {
+    match at {
+        TLFieldOrFunction::Field(field) => format!(" in `{}`", field.layout().name()),
+        TLFieldOrFunction::Function(function) => format!(" in `fn {}`", function.name),
+    }
+}
+
+fn fact(error: &AbiInstability) -> Option<String> {
+    Some(match error {
+        AbiInstability::Size(sizes) => {
+            format!("size {} here, {} there", sizes.expected, sizes.found)
+        }
+        AbiInstability::Alignment(bytes) => {
+            format!("alignment {} here, {} there", bytes.expected, bytes.found)
+        }
+        AbiInstability::FieldCountMismatch(counts) => {
+            format!("{} fields here, {} there", counts.expected, counts.found)
+        }
+        AbiInstability::MismatchedPrefixSize(counts) => {
+            format!("{} required fields here, {} there", counts.expected, counts.found)
+        }
+        AbiInstability::UnexpectedField(fields) => {
+            format!("field `{}` here, `{}` there", fields.expected.name(), fields.found.name())
+        }
+        AbiInstability::Name(names) => {
+            format!("type `{}` here, `{}` there", names.expected.name(), names.found.name())
+        }
+        AbiInstability::PackageVersion(versions) => {
+            format!("API {} here, {} there", versions.expected.version, versions.found.version)
+        }
+        _ => return None,
+    })
 }
 
 /// The linker's own words, which name the library or symbol at fault.

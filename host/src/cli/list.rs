@@ -183,10 +183,10 @@ fn print_collector(head: &str, collector: &Json) {
     println!(
         "{head} {:<18} {:>4} {:<9} {:<12} {:>8} {:>9}",
         text("name"),
-        collector["generation"],
+        collector["generation"].to_string(),
         text("isolation"),
         text("phase"),
-        collector["restarts"],
+        collector["restarts"].to_string(),
         age.map_or("-".to_owned(), |age| format!("{age:.1} s")),
     );
     if let Some(moved) = collector["moved"].as_str() {

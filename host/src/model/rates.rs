@@ -13,13 +13,13 @@ use super::stream::{Derived, StreamInfo};
 pub(crate) struct Rates {
     last: HashMap<Vec<u8>, Last>,
     round: u64,
-    at: Duration,
     key: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Last {
     round: u64,
+    at: Duration,
     values: Vec<Option<f64>>,
 }
 
@@ -30,53 +30,70 @@ impl Rates {
         if stream.derived.is_empty() {
             return Vec::new();
         }
-        let at = Duration::from_nanos(batch.monotonic_ns);
-        let elapsed = at.checked_sub(self.at).filter(|time| !time.is_zero());
-        let elapsed = elapsed.map(|time| time.as_secs_f64());
-        self.at = at;
         self.round += 1;
+        let (round, at) = (self.round, Duration::from_nanos(batch.monotonic_ns));
         let keys: Vec<usize> = stream.keys().collect();
         let mut out: Vec<Vec<Option<f64>>> =
             stream.derived.iter().map(|_| Vec::with_capacity(batch.rows)).collect();
         for row in 0..batch.rows {
-            self.key.clear();
-            keys.iter().for_each(|key| append_key(&mut self.key, &batch.columns[*key], row));
-            let now = batch.columns.iter().map(|column| column.number(row));
-            let last = match self.last.get_mut(&self.key) {
-                // A key that stands twice in one batch has no history of its own.
-                Some(last) if last.round + 1 == self.round => Some(last),
-                _ => None,
-            };
-            let now: Vec<Option<f64>> = now.collect();
+            self.set_key(&keys, batch, row);
+            let now = Last { round, at, values: values_of(batch, row) };
+            // A key that stands twice in one batch has no history of its own.
+            let last = self.last.get_mut(&self.key);
+            let history = last.as_deref().filter(|last| last.round + 1 == round);
             for (derived, out) in stream.derived.iter().zip(&mut out) {
-                let value =
-                    last.as_ref().and_then(|last| one(*derived, &last.values, &now, elapsed));
-                out.push(value);
+                out.push(history.and_then(|history| one(*derived, history, &now)));
             }
             match last {
-                Some(last) => *last = Last { round: self.round, values: now },
+                Some(last) => *last = now,
                 None => {
-                    self.last.insert(self.key.clone(), Last { round: self.round, values: now });
+                    self.last.insert(self.key.clone(), now);
                 }
             }
         }
-        let round = self.round;
         self.last.retain(|_, last| last.round == round);
         out.into_iter().map(ColumnData::floats).collect()
     }
+
+    /// Notes where the counters of a new generation begin, from the batch that proved it. A
+    /// counter of the kernel goes on, and nothing is to be noted; one that the plugin itself
+    /// opens begins anew, and its rate goes on from here.
+    pub(crate) fn rebase(&mut self, stream: &StreamInfo, batch: &RawBatch) {
+        let keys: Vec<usize> = stream.keys().collect();
+        for row in 0..batch.rows {
+            self.set_key(&keys, batch, row);
+            let Some(last) = self.last.get_mut(&self.key) else { continue };
+            let now = values_of(batch, row);
+            let went_back = stream.derived.iter().any(|derived| {
+                let (Derived::Rate { of } | Derived::Share { of, .. }) = *derived;
+                now[of] < last.values[of]
+            });
+            if went_back {
+                last.at = Duration::from_nanos(batch.monotonic_ns);
+                last.values = now;
+            }
+        }
+    }
+
+    fn set_key(&mut self, keys: &[usize], batch: &RawBatch, row: usize) {
+        self.key.clear();
+        for key in keys {
+            append_key(&mut self.key, &batch.columns[*key], row);
+        }
+    }
 }
 
-fn one(
-    derived: Derived,
-    last: &[Option<f64>],
-    now: &[Option<f64>],
-    elapsed: Option<f64>,
-) -> Option<f64> {
-    let growth = |column: usize| Some((*now.get(column)?)? - (*last.get(column)?)?);
+fn values_of(batch: &RawBatch, row: usize) -> Vec<Option<f64>> {
+    batch.columns.iter().map(|column| column.number(row)).collect()
+}
+
+fn one(derived: Derived, last: &Last, now: &Last) -> Option<f64> {
+    let growth = |column: usize| Some((*now.values.get(column)?)? - (*last.values.get(column)?)?);
     match derived {
-        Derived::Rate { of } => growth(of)
-            .filter(|growth| *growth >= 0.0)
-            .map(|growth| growth / elapsed.unwrap_or(f64::NAN)),
+        Derived::Rate { of } => {
+            let elapsed = now.at.checked_sub(last.at)?.as_secs_f64(); // 0 makes no finite rate
+            growth(of).filter(|growth| *growth >= 0.0).map(|growth| growth / elapsed)
+        }
         Derived::Share { of, whole } => {
             let whole = growth(whole).filter(|whole| *whole > 0.0)?;
             // Single parts of CPU time may step back (proc_stat(5) on iowait): that is no time.

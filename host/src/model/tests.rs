@@ -80,6 +80,20 @@ fn a_rate_is_growth_by_time_and_missing_at_first_and_after_a_reset() {
 }
 
 #[test]
+fn a_counter_that_a_new_generation_begins_anew_loses_no_rate() {
+    let info = info(vec![
+        column("name", Role::Key, ValueType::Text),
+        column("bytes", Role::Counter, ValueType::U64),
+    ]);
+    let batch = |at, own: u64| raw(at, 2, vec![text(&["kernel", "own"]), numbers(&[at, own])]);
+    let mut rates = Rates::default();
+    derived(&mut rates, &info, &batch(1000, 500));
+    rates.rebase(&info, &batch(1500, 0)); // what proved the new generation
+    let now = derived(&mut rates, &info, &batch(2000, 5)).remove(0);
+    assert_eq!(now, [Some(1000.0), Some(10.0)]);
+}
+
+#[test]
 fn a_share_is_the_part_s_growth_of_the_whole_s() {
     let mut user = column("user", Role::Counter, ValueType::F64);
     let share = Share { name: "user_percent".into(), of: "total".into(), otel: String::new() };

@@ -51,6 +51,13 @@ impl Channels {
             .collect();
     }
 
+    /// Notes where a new generation's counters begin; see [`Rates::rebase`].
+    pub(super) fn rebase(&mut self, raw: &RawBatch) {
+        if let Some(channel) = self.channels.get_mut(raw.stream as usize) {
+            channel.rates.rebase(channel.publisher.info(), raw);
+        }
+    }
+
     pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
         self.channels.iter().map(|channel| channel.publisher.info().topic.as_str())
     }

@@ -436,8 +436,10 @@ impl Slot {
                 self.retire(old);
                 if self.current.as_ref().is_some_and(Live::is_events) {
                     self.publish_held(held.unwrap_or_default(), generation).await;
+                } else {
+                    // The first batch was the proof; the next tick is published.
+                    held.iter().flatten().for_each(|raw| self.channels.rebase(raw));
                 }
-                // A polled candidate's first batch was the proof; the next tick is its own.
                 self.after_round(Ok(Vec::new()));
             }
             None => self.publish_held(held.unwrap_or_default(), generation).await,
