@@ -167,6 +167,19 @@ fn removing_the_file_stops_its_collectors_and_putting_it_back_starts_them() {
 }
 
 #[test]
+fn a_plugin_directory_may_be_replaced_while_the_host_runs() {
+    let agent = agent("process");
+    let directory = agent.root().join("plugins");
+    fs::rename(&directory, agent.root().join("old")).unwrap();
+    wait_for("its end", || agent.collector("steady").is_none().then_some(()));
+    fs::create_dir(&directory).unwrap();
+    agent.put("steady.so", &bytes("steady_v2"));
+    agent.running("steady");
+    agent.put("steady.so", &bytes("steady_v1"));
+    until_build(&agent, 1);
+}
+
+#[test]
 fn the_same_bytes_again_change_nothing() {
     let agent = agent("process");
     let runner = agent.children();

@@ -20,32 +20,29 @@ pub(crate) const BURST: usize = 16;
 const DELIVERIES: usize = 400_000;
 
 thread_local! {
-    static RECEIVED: Cell<usize> = const { Cell::new(0) };
-    static EXPECTED: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// Deliveries that are still to come.
+    static MISSING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The last one that was expected has come.
+/// The last one has come.
 static COMPLETE: Notify = Notify::const_new();
+
+/// So many deliveries are to come.
+pub(crate) fn expect(deliveries: usize) {
+    MISSING.set(deliveries);
+}
 
 /// A subscriber has got something. All subscribers run on the one thread of the runtime.
 pub(crate) fn count() {
-    RECEIVED.set(RECEIVED.get() + 1);
-    if RECEIVED.get() == EXPECTED.get() {
+    MISSING.set(MISSING.get() - 1);
+    if MISSING.get() == 0 {
         COMPLETE.notify_one();
     }
 }
 
-/// Lets the others run until so many were counted, since `count_anew`. Costs one wake-up.
-pub(crate) async fn until(received: usize) {
-    EXPECTED.set(received);
-    if RECEIVED.get() < received {
-        COMPLETE.notified().await;
-    }
-}
-
-pub(crate) fn count_anew() {
-    RECEIVED.set(0);
-    EXPECTED.set(usize::MAX);
+/// Lets the others run until all have come. Costs one wake-up.
+pub(crate) async fn complete() {
+    COMPLETE.notified().await;
 }
 
 /// How a subscriber gets its batches.
@@ -105,16 +102,16 @@ impl OnBus {
     }
 
     fn in_bursts(&mut self, published: usize, burst: usize) {
-        count_anew();
         self.runtime.block_on(async {
-            for sent in (burst..=published).step_by(burst) {
+            for _ in 0..published / burst {
+                expect(burst * self.subscribers);
                 for _ in 0..burst {
                     self.source.publish(self.batch.clone()).await;
                 }
                 if self.way == Way::Queue {
                     take(&mut self.queues[..self.subscribers], burst).await;
                 } else {
-                    until(sent * self.subscribers).await;
+                    complete().await;
                 }
             }
         });

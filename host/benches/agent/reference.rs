@@ -10,7 +10,7 @@ use tokio::sync::broadcast::{self, Receiver, Sender};
 
 use crate::Effort;
 use crate::measure::per_call;
-use crate::publish::{BURST, count, count_anew, publishes, until};
+use crate::publish::{BURST, complete, count, expect, publishes};
 
 /// One uncontended ring for each subscriber; nobody is woken.
 pub(crate) struct Rings {
@@ -85,14 +85,14 @@ impl Broadcast {
     }
 
     fn run(&mut self, published: usize, burst: usize) {
-        count_anew();
         self.runtime.block_on(async {
-            for sent in (burst..=published).step_by(burst) {
+            for _ in 0..published / burst {
+                expect(burst * self.subscribers);
                 for _ in 0..burst {
                     assert!(self.sender.send(self.batch.clone()).is_ok(), "nobody listens");
                 }
                 if self.receivers.is_empty() {
-                    until(sent * self.subscribers).await;
+                    complete().await;
                 }
                 for receiver in &mut self.receivers {
                     while let Ok(batch) = receiver.try_recv() {

@@ -76,7 +76,9 @@ pub(crate) fn enter_if_role() {
         "echo" => echo(socket()),
         "stream" => stream(socket(), size.parse().unwrap()),
         "reader" => reader(),
-        "idle" => crate::runtime().block_on(tokio::time::sleep(Duration::from_secs(3600))),
+        "idle" => crate::runtime().block_on(async {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        }),
         _ => {}
     }
     std::process::exit(0);

@@ -3,7 +3,8 @@
 //! A file that is being written is left alone until it is closed: `CLOSE_WRITE` and `MOVED_TO`
 //! say that it is complete. Events are gathered for a moment, since a copy is several.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,8 +21,13 @@ const DEBOUNCE_MAX: Duration = Duration::from_millis(500);
 /// Watches until it is dropped.
 pub(crate) struct Watcher {
     watcher: RecommendedWatcher,
-    watched: HashSet<PathBuf>,
+    /// With what was there when the watch began: a directory that was removed and made anew has
+    /// no watch.
+    watched: HashMap<PathBuf, Identity>,
 }
+
+/// Device and inode.
+type Identity = (u64, u64);
 
 /// What has happened since the last time.
 #[derive(Debug, Default)]
@@ -47,21 +53,29 @@ impl Watcher {
             let _ = sender.send(event);
         })?;
         let stream = ChangeStream { events, busy: HashSet::new() };
-        Ok((Self { watcher, watched: HashSet::new() }, stream))
+        Ok((Self { watcher, watched: HashMap::new() }, stream))
     }
 
     /// Watches these directories and no others. Returns those that can't be watched, and why.
     pub(crate) fn set(&mut self, directories: &HashSet<PathBuf>) -> Vec<(PathBuf, String)> {
-        let gone: Vec<PathBuf> = self.watched.difference(directories).cloned().collect();
+        let stale = |(path, identity): (&PathBuf, &Identity)| {
+            let same = directories.contains(path) && self::identity(path) == Some(*identity);
+            (!same).then(|| path.clone())
+        };
+        let gone: Vec<PathBuf> = self.watched.iter().filter_map(stale).collect();
         for directory in gone {
             let _ = self.watcher.unwatch(&directory);
             self.watched.remove(&directory);
         }
         let mut failed = Vec::new();
-        for directory in directories.difference(&self.watched.clone()) {
+        for directory in directories {
+            if self.watched.contains_key(directory) {
+                continue;
+            }
             match self.watcher.watch(directory, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    self.watched.insert(directory.clone());
+                    let identity = identity(directory).unwrap_or_default();
+                    self.watched.insert(directory.clone(), identity);
                 }
                 Err(error) => failed.push((directory.clone(), error.to_string())),
             }
@@ -117,6 +131,10 @@ impl ChangeStream {
         self.busy.remove(path);
         changes.paths.insert(path.to_owned());
     }
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 fn is_empty(path: &Path) -> bool {

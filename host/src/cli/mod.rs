@@ -96,7 +96,7 @@ impl Common {
             file: self.config.clone(),
             listen: self.listen.clone(),
             plugins: self.plugins.clone(),
-            environment: std::env::vars().collect(),
+            environment: Sources::process_environment(),
         }
     }
 }

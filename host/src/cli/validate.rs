@@ -15,7 +15,7 @@ pub(super) fn validate(args: &ValidateArgs) -> ExitCode {
         file: args.file.clone(),
         listen: None,
         plugins: args.plugins.clone(),
-        environment: std::env::vars().collect(),
+        environment: Sources::process_environment(),
     };
     let config = match Config::load(&sources) {
         Ok(config) => config,

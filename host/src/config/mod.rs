@@ -44,6 +44,15 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
 }
 
+impl Sources {
+    /// The environment of this process, as far as it is text.
+    pub fn process_environment() -> Vec<(String, String)> {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
+    }
+}
+
 /// The whole configuration, validated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -203,7 +212,7 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
         let mut problems = Problems::default();
         let mut tree = Node::table(&Origin::Default);
-        let files = files_of(sources, &mut problems);
+        let files = files_of(sources);
         for file in &files {
             read_file(file, &mut tree, &mut problems);
         }
@@ -222,32 +231,20 @@ impl Config {
     }
 }
 
-/// The files in order of precedence, lowest first.
-fn files_of(sources: &Sources, problems: &mut Problems) -> Vec<PathBuf> {
-    let default = PathBuf::from(DEFAULT_FILE);
-    let file = sources.file.clone().unwrap_or(default);
-    let mut files = Vec::new();
-    let directory = file.parent().unwrap_or(Path::new(".")).join("conf.d");
-    if let Ok(entries) = std::fs::read_dir(&directory) {
-        files.extend(
-            entries
-                .flatten()
-                .map(|entry| entry.path())
-                .filter(|path| path.extension().is_some_and(|extension| extension == "toml")),
-        );
-        files.sort();
-    }
+/// The files in order of precedence, lowest first, as absolute paths: file watches speak of those.
+fn files_of(sources: &Sources) -> Vec<PathBuf> {
+    let file = sources.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    let file = std::path::absolute(&file).unwrap_or(file);
+    let directory = file.parent().unwrap_or(Path::new("/")).join("conf.d");
+    let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    // One that a person named is read even if it is not there: that is an error.
     if sources.file.is_some() || file.exists() {
         files.push(file);
-    } else if sources.file.is_none() && !directory.exists() {
-        return Vec::new();
-    }
-    if let Some(named) = &sources.file
-        && !named.is_file()
-    {
-        let text = format!("{}: there is no such file", named.display());
-        problems.add(&Origin::Flag("--config"), "", text);
-        files.retain(|file| file != named);
     }
     files
 }
@@ -309,6 +306,9 @@ fn validate(
     } else {
         Some(sources.plugins.clone())
     };
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    let directories: Option<Vec<PathBuf>> =
+        directories.map(|list: Vec<PathBuf>| list.into_iter().map(absolute).collect());
     Some(Config {
         listen: listen?,
         state_dir: state_dir.unwrap_or_else(default_state_dir),

@@ -117,7 +117,8 @@ fn a_plugin_s_settings_error_points_at_the_user_s_line() {
 fn a_file_that_is_named_must_exist() {
     let sources = Sources { file: Some("/nonexistent/d.toml".into()), ..Sources::default() };
     let ConfigErrors(errors) = Config::load(&sources).unwrap_err();
-    assert_eq!(errors[0].to_string(), "flag --config: /nonexistent/d.toml: there is no such file");
+    let text = errors[0].to_string();
+    assert!(text.starts_with("/nonexistent/d.toml:1:1: can't be read: "), "{text}");
 }
 
 #[test]

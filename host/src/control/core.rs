@@ -20,6 +20,10 @@ use crate::slot::{SlotCommand, SlotHandle, SlotStatus};
 /// Where plugins are looked for without configuration, besides the directory of the binary.
 pub(crate) const SYSTEM_PLUGINS: &str = "/usr/lib/dropsonde/plugins";
 
+/// How often the directories are looked at without being told: one may have been made or
+/// replaced, and not every file system tells.
+const PATROL: Duration = Duration::from_secs(2);
+
 pub(super) struct Core {
     services: Arc<Services>,
     config: Config,
@@ -32,8 +36,8 @@ pub(super) struct Core {
     slots: BTreeMap<String, Running>,
     config_status: ConfigStatus,
     status: watch::Sender<Arc<CoreStatus>>,
-    /// The first look at the directories is not over.
-    first: bool,
+    /// Directories that could not be watched, so that each is named once.
+    unwatched: HashSet<PathBuf>,
 }
 
 struct Running {
@@ -76,7 +80,7 @@ impl Core {
             slots: BTreeMap::new(),
             config_status: ConfigStatus::default(),
             status,
-            first: true,
+            unwatched: HashSet::new(),
         };
         let watching = commands.clone();
         tokio::spawn(async move {
@@ -93,10 +97,21 @@ impl Core {
     async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Command>) {
         self.watch();
         self.look();
-        self.first = false;
         self.publish();
-        while let Some(command) = queue.recv().await {
+        let mut patrol = tokio::time::interval(PATROL);
+        loop {
+            let command = tokio::select! {
+                command = queue.recv() => command,
+                _ = patrol.tick() => Some(Command::Patrol),
+            };
+            let Some(command) = command else { return };
             match command {
+                Command::Patrol => {
+                    self.watch();
+                    if !self.look() {
+                        continue; // nothing to publish
+                    }
+                }
                 Command::Changed(changes) => self.changed(changes),
                 Command::Checked { path, checked } => self.checked(&path, checked),
                 Command::Reload { done } => {
@@ -111,8 +126,8 @@ impl Core {
                     let _ =
                         done.send(slot.is_some_and(|slot| slot.handle.send(SlotCommand::Restart)));
                 }
-                Command::Collect { collector, topic, done } => {
-                    self.collect(&collector, topic, done)
+                Command::Collect { collector, topics, done } => {
+                    self.collect(&collector, topics, done);
                 }
                 Command::Shutdown { done } => {
                     self.shutdown().await;
@@ -143,13 +158,15 @@ impl Core {
                 wanted.insert(parts);
             }
         }
-        for (directory, error) in self.watcher.set(&wanted) {
+        let failed = self.watcher.set(&wanted);
+        for (directory, error) in &failed {
             let system =
                 self.config.directories.is_none() && directory == Path::new(SYSTEM_PLUGINS);
-            if !system {
+            if !system && !self.unwatched.contains(directory) {
                 tracing::warn!(directory = %directory.display(), "can't be watched: {error}");
             }
         }
+        self.unwatched = failed.into_iter().map(|(directory, _)| directory).collect();
     }
 
     fn changed(&mut self, changes: Changes) {
@@ -168,16 +185,12 @@ impl Core {
         self.look();
     }
 
-    /// Compares the directories with what is known of them.
-    fn look(&mut self) {
-        let (found, unreadable) = scan(&self.directories(), &self.busy);
-        if self.first && self.config.directories.is_some() {
-            for (directory, error) in unreadable {
-                tracing::error!(directory = %directory.display(), "can't be read: {error}");
-            }
-        }
-        let busy = self.busy.clone();
+    /// Compares the directories with what is known of them; says whether anything is different.
+    fn look(&mut self) -> bool {
+        let (found, _) = scan(&self.directories(), &self.busy);
+        let busy = &self.busy;
         let (changed, gone) = self.plugins.diff(&self.known, &found, |path| busy.contains(path));
+        let different = !changed.is_empty() || !gone.is_empty();
         for path in changed {
             self.check(path);
         }
@@ -185,6 +198,7 @@ impl Core {
             self.removed(&path);
         }
         self.known = found;
+        different
     }
 
     /// Starts the check of a file, one at a time for each path.
@@ -459,10 +473,15 @@ impl Core {
         changed
     }
 
-    fn collect(&self, collector: &str, topic: String, done: oneshot::Sender<Result<(), Failure>>) {
+    fn collect(
+        &self,
+        collector: &str,
+        topics: Vec<String>,
+        done: oneshot::Sender<Result<(), Failure>>,
+    ) {
         match self.slots.get(collector) {
             Some(running) => {
-                running.handle.send(SlotCommand::Collect { topic, done });
+                running.handle.send(SlotCommand::Collect { topics, done });
             }
             None => {
                 let text = format!("there is no collector `{collector}`");

@@ -1,5 +1,6 @@
 //! The handle that an embedding program, the command line and the HTTP API use.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use crate::admission::{Staging, Watcher};
 use crate::bus::{Bus, Subscribe, Subscription};
 use crate::clock;
 use crate::config::{Config, ConfigErrors, Sources};
-use crate::model::Batch;
+use crate::model::{Batch, StreamInfo};
 use crate::runner::{Failure, Spawner, Threads};
 use crate::schedule::{self, Change, Grid};
 
@@ -76,7 +77,7 @@ impl Builder {
         let config = Config::load(&self.sources)?;
         let sources = self.sources;
         let loader: Loader = Box::new(move || {
-            let environment = std::env::vars().collect();
+            let environment = Sources::process_environment();
             Config::load(&Sources { environment, ..sources.clone() })
         });
         let (watcher, changes) =
@@ -176,59 +177,74 @@ impl Host {
     /// The last batch of a stream if it is no older than `max_age`, otherwise a new one: one
     /// read serves all who ask at the same time.
     pub async fn get(&self, topic: &str, max_age: Duration) -> Result<Arc<Batch>, Failure> {
-        let bus = &self.services.bus;
-        let last = bus.latest(topic);
-        if let Some(batch) = &last
-            && clock::monotonic().saturating_sub(batch.monotonic) <= max_age
-        {
-            bus.count_cache_hit();
-            return Ok(batch.clone());
-        }
+        let streams = self.services.bus.streams();
         let unknown = || Failure::Failed(format!("there is no stream `{topic}`"));
-        let streams = bus.streams();
         let stream = streams.iter().find(|stream| stream.topic == topic).ok_or_else(unknown)?;
-        if &*stream.collector == "host" {
-            return last.ok_or_else(unknown);
-        }
-        let (done, answer) = oneshot::channel();
-        let collector = stream.collector.to_string();
-        let topic_owned = topic.to_owned();
-        let command = Command::Collect { collector, topic: topic_owned, done };
-        let ended = || Failure::Failed("the host is shutting down".into());
-        self.commands.send(command).map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())??;
-        bus.latest(topic).ok_or_else(unknown)
+        let mut batches = self.read(std::slice::from_ref(stream), max_age).await?;
+        batches.pop().ok_or_else(unknown)
     }
 
     /// The snapshot streams of all collectors, each no older than `max_age` where that can be
     /// had; a stream that can't be read is left out. `None`: no older than its collector's own
     /// interval, so that nothing is read that would not be read anyway.
     pub async fn snapshot(&self, max_age: Option<Duration>) -> Vec<Arc<Batch>> {
-        let intervals: std::collections::HashMap<String, f64> = self
+        let intervals: HashMap<String, f64> = self
             .status()
             .collectors
             .into_iter()
             .map(|collector| (collector.name, collector.interval_seconds))
             .collect();
-        let streams = self.services.bus.streams().into_iter().filter(|stream| {
-            stream.schema.kind == dropsonde_plugin_api::schema::StreamKind::Snapshot
-                && &*stream.collector != "host"
-        });
-        let reads: Vec<_> = streams
-            .map(|stream| {
-                let own = intervals.get(&*stream.collector).copied().unwrap_or(1.0);
+        let mut by_collector: BTreeMap<Arc<str>, Vec<Arc<StreamInfo>>> = BTreeMap::new();
+        for stream in self.services.bus.streams() {
+            if stream.topic.starts_with("metrics.") {
+                by_collector.entry(stream.collector.clone()).or_default().push(stream);
+            }
+        }
+        let reads: Vec<_> = by_collector
+            .into_iter()
+            .map(|(collector, streams)| {
+                let own = intervals.get(&*collector).copied().unwrap_or(1.0);
                 // A tick takes a moment to arrive.
                 let own = Duration::from_secs_f64(own) + Duration::from_millis(250);
-                let age = max_age.unwrap_or(own);
-                let host = self.clone();
-                tokio::spawn(async move { host.get(&stream.topic, age).await })
+                let (host, age) = (self.clone(), max_age.unwrap_or(own));
+                tokio::spawn(async move { host.read(&streams, age).await })
             })
             .collect();
         let mut batches = Vec::new();
         for read in reads {
-            batches.extend(read.await.ok().and_then(Result::ok));
+            batches.extend(read.await.ok().and_then(Result::ok).unwrap_or_default());
         }
         batches
+    }
+
+    /// Streams of one collector: the last batches where they are fresh enough, and one round for
+    /// all that are not.
+    async fn read(
+        &self,
+        streams: &[Arc<StreamInfo>],
+        max_age: Duration,
+    ) -> Result<Vec<Arc<Batch>>, Failure> {
+        let bus = &self.services.bus;
+        let now = clock::monotonic();
+        let is_fresh = |stream: &Arc<StreamInfo>| {
+            // The host's own streams, and events, are as they are.
+            !stream.topic.starts_with("metrics.")
+                || bus
+                    .latest(&stream.topic)
+                    .is_some_and(|batch| now.saturating_sub(batch.monotonic) <= max_age)
+        };
+        let (fresh, stale): (Vec<_>, Vec<_>) = streams.iter().partition(|stream| is_fresh(stream));
+        fresh.iter().for_each(|_| bus.count_cache_hit());
+        if let Some(first) = stale.first() {
+            let (done, answer) = oneshot::channel();
+            let collector = first.collector.to_string();
+            let topics = stale.iter().map(|stream| stream.topic.clone()).collect();
+            let ended = || Failure::Failed("the host is shutting down".into());
+            let command = Command::Collect { collector, topics, done };
+            self.commands.send(command).map_err(|_| ended())?;
+            answer.await.map_err(|_| ended())??;
+        }
+        Ok(streams.iter().filter_map(|stream| bus.latest(&stream.topic)).collect())
     }
 
     /// Reads the configuration again and looks at all plugin files.

@@ -23,14 +23,16 @@ use crate::config::{Config, ConfigErrors};
 pub(crate) enum Command {
     /// Files changed in a watched directory.
     Changed(Changes),
+    /// Look at the directories, though nothing was heard of them.
+    Patrol,
     /// A plugin file was checked.
     Checked { path: PathBuf, checked: Result<Checked, Rejection> },
     /// Read the configuration again and look at all plugin files.
     Reload { done: Option<oneshot::Sender<ReloadOutcome>> },
     /// Start a collector anew.
     Restart { collector: String, done: oneshot::Sender<bool> },
-    /// Read the stream of a topic now.
-    Collect { collector: String, topic: String, done: oneshot::Sender<CollectAnswer> },
+    /// Read streams of a collector now, in one round.
+    Collect { collector: String, topics: Vec<String>, done: oneshot::Sender<CollectAnswer> },
     /// Stop all collectors and end.
     Shutdown { done: oneshot::Sender<()> },
 }

@@ -20,8 +20,8 @@ pub(crate) enum SlotCommand {
     Adopt { image: Arc<Image>, ready: Option<Box<Ready>> },
     /// Use these settings from now on.
     Configure { spec: Box<CollectorSpec>, policy: RestartPolicy },
-    /// Read the stream of this topic now; answered when the read is over.
-    Collect { topic: String, done: oneshot::Sender<Result<(), Failure>> },
+    /// Read the streams of these topics now; answered when the read is over.
+    Collect { topics: Vec<String>, done: oneshot::Sender<Result<(), Failure>> },
     /// Start anew, whatever the state.
     Restart,
     /// End; answered when it has.

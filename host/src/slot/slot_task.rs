@@ -151,7 +151,7 @@ impl Slot {
                 self.adopt(image, ready.map(|ready| *ready)).await
             }
             SlotCommand::Configure { spec, policy } => self.configure(*spec, policy),
-            SlotCommand::Collect { topic, done } => self.collect_for(&topic, done),
+            SlotCommand::Collect { topics, done } => self.collect_for(&topics, done),
             SlotCommand::Restart => {
                 self.revive();
                 if let Some(live) = self.current.take() {
@@ -283,24 +283,25 @@ impl Slot {
         }
     }
 
-    /// Reads a stream now: joins the round that is under way if it reads that stream, otherwise
-    /// one round serves all who wait.
-    fn collect_for(&mut self, topic: &str, done: Waiter) {
-        let index = self.channels.topics().position(|known| known == topic);
+    /// Reads streams now: joins the round that is under way if it reads them, otherwise one round
+    /// serves all who wait.
+    fn collect_for(&mut self, topics: &[String], done: Waiter) {
+        let wanted = self.channels.topics().enumerate().fold(0, |wanted, (index, topic)| {
+            wanted | (u64::from(topics.iter().any(|asked| asked == topic)) << index)
+        });
         let live = self.current.as_mut().filter(|live| live.created && !live.is_events());
-        let (Some(index), Some(live)) = (index, live) else {
+        let Some(live) = live.filter(|_| wanted != 0) else {
             let phase = self.status.borrow().phase.name();
             let _ = done.send(Err(Failure::Failed(format!("the collector is {phase}"))));
             return;
         };
-        let wanted = 1 << index;
         match &mut live.round {
-            Some(round) if round.wanted & wanted != 0 => {
+            Some(round) if round.wanted & wanted == wanted => {
                 self.services.bus.count_coalesced();
                 round.waiters.push(done);
             }
             Some(_) => {
-                if self.waiting.0 & wanted != 0 {
+                if self.waiting.0 & wanted == wanted {
                     self.services.bus.count_coalesced();
                 }
                 self.waiting.0 |= wanted;
