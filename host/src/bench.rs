@@ -90,6 +90,8 @@ impl Runners {
             collector: "bench".to_owned(),
             settings: "{}".to_owned(),
             state_dir: String::new(),
+            limits: crate::config::Limits::default(),
+            capabilities: Vec::new(),
             check_only: false,
         };
         let mut runner = match isolation {

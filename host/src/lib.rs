@@ -54,7 +54,7 @@ pub use admission::{ElfError, Rejection};
 pub use bus::{Bus, Overflow, Subscribe, Subscription};
 pub use config::{
     CollectorSpec, Config, ConfigError, ConfigErrors, DEFAULT_FILE, DEFAULT_LISTEN, Defaults,
-    Origin, Sources,
+    Limits, Origin, Sources,
 };
 pub use control::{Builder, ConfigStatus, Host, PluginStatus, ReloadOutcome, StartError, Status};
 pub use model::{Batch, StreamInfo, Value};

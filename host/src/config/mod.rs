@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dropsonde_plugin_api::abi::Capability;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use node::Origin;
@@ -22,7 +24,9 @@ use crate::runner::Isolation;
 use crate::schedule::MIN_INTERVAL;
 use crate::slot::RestartPolicy;
 use node::{Node, Tree};
-use section::{Problems, Section, count, duration, flag, isolation, text, texts};
+use section::{
+    Problems, Section, capabilities, count, duration, flag, isolation, size, text, texts,
+};
 
 /// Where the HTTP API listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9811";
@@ -87,6 +91,29 @@ pub struct Defaults {
     pub deadline: Duration,
     /// Where collectors run.
     pub isolation: Isolation,
+    /// What a runner process may use.
+    pub limits: Limits,
+    /// What plugins may do beyond reading, if their manifest asks for it.
+    pub allow: Vec<Capability>,
+}
+
+/// What a runner process may use; past it, it is ended with the limit as the cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Private memory, bytes: heap, stacks, private mappings (RLIMIT_DATA of getrlimit(2)).
+    pub memory: u64,
+    /// Open files.
+    pub open_files: u64,
+    /// Processes and threads.
+    pub processes: u64,
+    /// Size of a file that it writes, bytes.
+    pub file_size: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: 256 << 20, open_files: 4096, processes: 64, file_size: 64 << 20 }
+    }
 }
 
 /// One collector.
@@ -104,6 +131,10 @@ pub struct CollectorSpec {
     pub deadline: Duration,
     /// Where it runs.
     pub isolation: Isolation,
+    /// What its runner process may use.
+    pub limits: Limits,
+    /// What its plugin may do beyond reading, if its manifest asks for it.
+    pub allow: Vec<Capability>,
     /// Whether the host is ready only when this collector is.
     pub required: bool,
     settings: Option<Node>,
@@ -121,6 +152,8 @@ impl PartialEq for CollectorSpec {
             && self.interval == other.interval
             && self.deadline == other.deadline
             && self.isolation == other.isolation
+            && self.limits == other.limits
+            && self.allow == other.allow
             && self.required == other.required
             && self.settings_json() == other.settings_json()
     }
@@ -140,6 +173,8 @@ impl CollectorSpec {
             interval: defaults.interval,
             deadline: defaults.deadline,
             isolation: defaults.isolation,
+            limits: defaults.limits,
+            allow: defaults.allow.clone(),
             required: false,
             settings: None,
             at: Origin::Default,
@@ -153,7 +188,10 @@ impl CollectorSpec {
 
     /// Whether a change to `other` needs a new instance.
     pub(crate) fn needs_new_instance(&self, other: &Self) -> bool {
-        self.isolation != other.isolation || self.settings_json() != other.settings_json()
+        self.isolation != other.isolation
+            || self.limits != other.limits
+            || self.allow != other.allow
+            || self.settings_json() != other.settings_json()
     }
 
     /// An error about one of its keys.
@@ -173,6 +211,10 @@ impl CollectorSpec {
 
 /// serde lists all fields after an unknown one; the nearest is what helps.
 fn improve(message: &str) -> String {
+    if let Some(key) = message.strip_suffix(", there are no fields") {
+        let key = key.strip_prefix("unknown field ").unwrap_or(key);
+        return format!("unknown key {key}; this plugin has no settings");
+    }
     let Some((unknown, expected)) = message.split_once(", expected ") else {
         return message.to_owned();
     };
@@ -296,6 +338,8 @@ fn validate(
         interval: section.value("interval", problems, interval),
         deadline: section.value("deadline", problems, duration).unwrap_or(Duration::from_secs(10)),
         isolation: section.value("isolation", problems, isolation).unwrap_or(Isolation::Process),
+        limits: limits(&mut section, Limits::default(), problems),
+        allow: section.value("allow", problems, capabilities).unwrap_or(vec![Capability::Perf]),
     };
     section.finish(problems);
     let collectors = collectors(root.node("collectors"), &defaults, problems);
@@ -355,6 +399,20 @@ fn restart(mut section: Section<'_>, problems: &mut Problems) -> RestartPolicy {
     policy
 }
 
+fn limits(section: &mut Section<'_>, base: Limits, problems: &mut Problems) -> Limits {
+    let path = section.child("limits");
+    let mut section = Section::new(&path, section.node("limits"), problems);
+    let count = |node: &Node| count(node).map(|count| count as u64);
+    let limits = Limits {
+        memory: section.value("memory", problems, size).unwrap_or(base.memory),
+        open_files: section.value("open_files", problems, count).unwrap_or(base.open_files),
+        processes: section.value("processes", problems, count).unwrap_or(base.processes),
+        file_size: section.value("file_size", problems, size).unwrap_or(base.file_size),
+    };
+    section.finish(problems);
+    limits
+}
+
 fn interval(node: &Node) -> Result<Duration, String> {
     match duration(node)? {
         short if short < MIN_INTERVAL => {
@@ -408,6 +466,10 @@ fn collector(
     spec.interval = section.value("interval", problems, interval).or(spec.interval);
     spec.deadline = section.value("deadline", problems, duration).unwrap_or(spec.deadline);
     spec.isolation = section.value("isolation", problems, isolation).unwrap_or(spec.isolation);
+    spec.limits = limits(&mut section, spec.limits, problems);
+    if let Some(allow) = section.value("allow", problems, capabilities) {
+        spec.allow = allow;
+    }
     spec.required = section.value("required", problems, flag).unwrap_or(false);
     spec.at = node.key.clone();
     spec.settings = section.node("settings").cloned();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dropsonde_plugin_api::abi::Capability;
 use serde_json::Value;
 
 use super::node::{Node, Origin, Table, Tree};
@@ -130,6 +131,35 @@ pub(super) fn duration(node: &Node) -> Result<Duration, String> {
         Ok(duration) => Ok(duration),
         Err(error) => Err(format!("{expected}: {error}")),
     }
+}
+
+/// Bytes: a number, or text such as "64MiB".
+pub(super) fn size(node: &Node) -> Result<u64, String> {
+    let expected = || "expected a size such as \"64MiB\" or \"1GiB\"".to_owned();
+    let text = match &node.tree {
+        Tree::Scalar(Value::String(text)) => text.as_str(),
+        Tree::Scalar(value) => return value.as_u64().filter(|size| *size > 0).ok_or_else(expected),
+        _ => return Err(format!("{}, found {}", expected(), node.type_name())),
+    };
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let unit: u64 = match text[digits..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(expected()),
+    };
+    let number = text[..digits].parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    number.filter(|size| *size > 0).ok_or_else(expected)
+}
+
+pub(super) fn capabilities(node: &Node) -> Result<Vec<Capability>, String> {
+    let known: Vec<&str> = Capability::ALL.iter().map(|capability| capability.name()).collect();
+    let one = |name: &String| {
+        let found = Capability::ALL.into_iter().find(|capability| capability.name() == name);
+        found.ok_or_else(|| format!("`{name}` is no capability; {}", suggestion(name, &known)))
+    };
+    texts(node)?.iter().map(one).collect()
 }
 
 pub(super) fn isolation(node: &Node) -> Result<Isolation, String> {

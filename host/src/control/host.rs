@@ -76,10 +76,7 @@ impl Builder {
     pub fn start(self) -> Result<Host, StartError> {
         let config = Config::load(&self.sources)?;
         let sources = self.sources;
-        let loader: Loader = Box::new(move || {
-            let environment = Sources::process_environment();
-            Config::load(&Sources { environment, ..sources.clone() })
-        });
+        let loader: Loader = Box::new(move || Config::load(&sources));
         let (watcher, changes) =
             Watcher::new().map_err(|error| StartError::Watch(error.to_string()))?;
         let (services, schedule_changes) = Self::services(&config, self.paced)?;

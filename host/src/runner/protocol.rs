@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use dropsonde_plugin_api::abi::Capability;
 use dropsonde_plugin_api::schema::StreamSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::config::Limits;
 use crate::model::RawBatch;
 
 /// What the slot asks of the worker.
@@ -28,6 +30,9 @@ pub(crate) struct Begin {
     /// JSON.
     pub(crate) settings: String,
     pub(crate) state_dir: String,
+    pub(crate) limits: Limits,
+    /// What the plugin asked for and the user allows.
+    pub(crate) capabilities: Vec<Capability>,
     /// End after the settings were checked: nothing is created.
     pub(crate) check_only: bool,
 }
@@ -83,6 +88,9 @@ pub enum Failure {
     /// A call took too long.
     #[error("deadline {0} exceeded")]
     Deadline(String),
+    /// It used more than it may.
+    #[error("{0} exceeded")]
+    Limit(String),
     /// Its process was ended by a signal.
     #[error("killed by {0}")]
     Killed(String),

@@ -62,6 +62,14 @@ pub(crate) fn begin(services: &Services, image: &Image, spec: &CollectorSpec) ->
         collector: spec.name.to_string(),
         settings: spec.settings_json(),
         state_dir: services.state_dir.join(&*spec.name).to_string_lossy().into_owned(),
+        limits: spec.limits,
+        capabilities: image
+            .manifest
+            .capabilities
+            .iter()
+            .copied()
+            .filter(|capability| spec.allow.contains(capability))
+            .collect(),
         check_only: false,
     }
 }

@@ -345,25 +345,29 @@ impl From<ColumnSchema> for AbiColumn {
 /// ```text
 /// export_plugin!(collector = MyCollector);
 /// export_plugin!(collector = MyCollector, name = "mine");
-/// export_plugin!(events = MyEventSource, name = "mine");
+/// export_plugin!(events = MyEventSource, name = "mine", capabilities = [Netlink]);
 /// ```
 ///
 /// Without `name`, the plugin is called as its package. The version is the package's.
+/// `capabilities` lists what it does beyond reading files ([`Capability`](abi::Capability)); in a
+/// runner process it may do no more, and only what the user's `allow` has too.
 #[macro_export]
 macro_rules! export_plugin {
-    (collector = $type:ty $(,)?) => {
-        $crate::export_plugin!(@export Polled, polled_module, $type, env!("CARGO_PKG_NAME"));
+    (collector = $type:ty $(, name = $name:expr)?
+     $(, capabilities = [$($capability:ident),* $(,)?])? $(,)?) => {
+        $crate::export_plugin!(
+            @export Polled, polled_module, $type, [$($name)?], [$($($capability)*)?]
+        );
     };
-    (collector = $type:ty, name = $name:expr $(,)?) => {
-        $crate::export_plugin!(@export Polled, polled_module, $type, $name);
+    (events = $type:ty $(, name = $name:expr)?
+     $(, capabilities = [$($capability:ident),* $(,)?])? $(,)?) => {
+        $crate::export_plugin!(
+            @export Events, events_module, $type, [$($name)?], [$($($capability)*)?]
+        );
     };
-    (events = $type:ty $(,)?) => {
-        $crate::export_plugin!(@export Events, events_module, $type, env!("CARGO_PKG_NAME"));
-    };
-    (events = $type:ty, name = $name:expr $(,)?) => {
-        $crate::export_plugin!(@export Events, events_module, $type, $name);
-    };
-    (@export $kind:ident, $module:ident, $type:ty, $name:expr) => {
+    (@name) => { env!("CARGO_PKG_NAME") };
+    (@name $name:expr) => { $name };
+    (@export $kind:ident, $module:ident, $type:ty, [$($name:expr)?], [$($capability:ident)*]) => {
         const _: () = {
             /// Read by the host without running the plugin.
             #[used]
@@ -371,11 +375,12 @@ macro_rules! export_plugin {
             #[unsafe(link_section = ".dropsonde")]
             pub static dropsonde_plugin_manifest: $crate::abi::RawManifest =
                 $crate::abi::RawManifest::new(
-                    $name,
+                    $crate::export_plugin!(@name $($name)?),
                     env!("CARGO_PKG_VERSION"),
                     env!("CARGO_PKG_DESCRIPTION"),
                     $crate::abi::Kind::$kind,
                     cfg!(panic = "abort"),
+                    &[$($crate::abi::Capability::$capability),*],
                 );
 
             extern "C" fn load() -> $crate::abi::abi_stable::library::RootModuleResult {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::API_VERSION;
 
@@ -26,7 +26,9 @@ pub struct RawManifest {
     api_minor: u16,
     kind: u8,
     panic_abort: u8,
-    reserved: [u8; 10],
+    reserved: [u8; 2],
+    capabilities: u32,
+    reserved_too: [u8; 4],
     name: [u8; 64],
     version: [u8; 32],
     description: [u8; 256],
@@ -47,6 +49,42 @@ pub struct Manifest {
     pub kind: Kind,
     /// Built with `panic = "abort"`: its panics can't be caught.
     pub panic_abort: bool,
+    /// What it needs to do beyond reading files.
+    pub capabilities: Vec<Capability>,
+}
+
+/// Something that a plugin may do in a runner process only if its manifest asks for it and the
+/// user's configuration allows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u32)]
+pub enum Capability {
+    /// `perf_event_open(2)`.
+    Perf = 1,
+    /// Internet sockets.
+    Network = 2,
+    /// Netlink sockets (netlink(7)).
+    Netlink = 4,
+    /// `bpf(2)`.
+    Bpf = 8,
+    /// Starting programs (execve(2)).
+    Exec = 16,
+}
+
+impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Perf, Self::Network, Self::Netlink, Self::Bpf, Self::Exec];
+
+    /// The name as it stands in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Perf => "perf",
+            Self::Network => "network",
+            Self::Netlink => "netlink",
+            Self::Bpf => "bpf",
+            Self::Exec => "exec",
+        }
+    }
 }
 
 /// What a plugin exports.
@@ -109,6 +147,7 @@ impl RawManifest {
         description: &str,
         kind: Kind,
         panic_abort: bool,
+        capabilities: &[Capability],
     ) -> Self {
         assert!(
             is_name(name.as_bytes()),
@@ -122,7 +161,9 @@ impl RawManifest {
             api_minor: API_VERSION.1.to_le(),
             kind: kind as u8,
             panic_abort: panic_abort as u8,
-            reserved: [0; 10],
+            reserved: [0; 2],
+            capabilities: bits(capabilities).to_le(),
+            reserved_too: [0; 4],
             name: padded(name),
             version: padded(version),
             description: padded(description),
@@ -148,6 +189,7 @@ impl Manifest {
             1 => Kind::Events,
             other => return Err(ManifestError::Kind(other)),
         };
+        let asked = u32::from_le_bytes([bytes[24], bytes[25], bytes[26], bytes[27]]);
         let name = text(&bytes[32..96], "name")?;
         if !is_name(name.as_bytes()) {
             return Err(ManifestError::Text("name"));
@@ -159,8 +201,22 @@ impl Manifest {
             api_version: (number(16), number(18)),
             kind,
             panic_abort: bytes[21] != 0,
+            capabilities: Capability::ALL
+                .into_iter()
+                .filter(|capability| asked & *capability as u32 != 0)
+                .collect(),
         })
     }
+}
+
+const fn bits(capabilities: &[Capability]) -> u32 {
+    let mut bits = 0;
+    let mut index = 0;
+    while index < capabilities.len() {
+        bits |= capabilities[index] as u32;
+        index += 1;
+    }
+    bits
 }
 
 const fn padded<const N: usize>(text: &str) -> [u8; N] {
@@ -219,7 +275,14 @@ mod tests {
 
     #[test]
     fn what_the_macro_writes_the_host_reads() {
-        let raw = RawManifest::new("net-work_2", "1.2.3", "Traffic.", Kind::Events, true);
+        let raw = RawManifest::new(
+            "net-work_2",
+            "1.2.3",
+            "Traffic.",
+            Kind::Events,
+            true,
+            &[Capability::Perf],
+        );
         let manifest = Manifest::parse(bytes_of(&raw)).unwrap();
         assert_eq!(
             manifest,
@@ -230,13 +293,14 @@ mod tests {
                 api_version: API_VERSION,
                 kind: Kind::Events,
                 panic_abort: true,
+                capabilities: vec![Capability::Perf],
             }
         );
     }
 
     #[test]
     fn a_damaged_manifest_is_a_typed_error() {
-        let raw = RawManifest::new("a", "1", "", Kind::Polled, false);
+        let raw = RawManifest::new("a", "1", "", Kind::Polled, false, &[]);
         let good = bytes_of(&raw).to_vec();
         let damaged = |at: usize, byte: u8| {
             let mut bytes = good.clone();

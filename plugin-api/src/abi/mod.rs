@@ -25,7 +25,9 @@ use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 #[cfg(feature = "testing")]
 pub(crate) use glue::parse_settings;
 pub use glue::{events_module, polled_module};
-pub use manifest::{Kind, MANIFEST_SECTION, MANIFEST_SYMBOL, Manifest, ManifestError, RawManifest};
+pub use manifest::{
+    Capability, Kind, MANIFEST_SECTION, MANIFEST_SYMBOL, Manifest, ManifestError, RawManifest,
+};
 
 /// For the export macro and the host's loader only.
 #[doc(hidden)]

@@ -216,4 +216,4 @@ fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
 }
 
-export_plugin!(collector = PerfEvents, name = "perf_events");
+export_plugin!(collector = PerfEvents, name = "perf_events", capabilities = [Perf]);
