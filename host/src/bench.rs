@@ -78,7 +78,8 @@ pub struct Runner {
 impl Runners {
     /// On the current runtime.
     pub fn new() -> std::io::Result<Self> {
-        let spawner = Spawner::new(tokio::runtime::Handle::current())?;
+        let spawner =
+            Spawner::new(tokio::runtime::Handle::current(), crate::runner::Cgroups::default())?;
         Ok(Self { spawner, threads: Threads::new()? })
     }
 

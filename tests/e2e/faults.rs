@@ -87,6 +87,54 @@ fn a_crash_ends_the_process_and_not_the_host() {
 }
 
 #[test]
+fn a_stack_overflow_and_an_illegal_instruction_end_the_process_and_not_the_host() {
+    restarts_with_cause("process", "stack_overflow", "killed by SIGABRT");
+    restarts_with_cause("process", "illegal_instruction", "killed by SIGILL");
+}
+
+#[test]
+fn a_busy_loop_and_a_deadlock_end_at_their_deadline() {
+    restarts_with_cause("process", "busy", "deadline 400ms exceeded");
+    restarts_with_cause("process", "deadlock", "deadline 400ms exceeded");
+}
+
+#[test]
+fn a_panic_whose_payload_panics_when_it_is_dropped_is_caught() {
+    for isolation in ["process", "thread"] {
+        restarts_with_cause(isolation, "panic_payload", "panicked: a panic without a message");
+    }
+}
+
+#[test]
+fn an_error_every_third_time_degrades_and_recovers_each_time() {
+    let agent = agent("process", "every_third", "");
+    let failed = agent
+        .until("faulty", "failing now and then", |now| now["failed_rounds"].as_u64() > Some(2));
+    assert_eq!(failed["restarts"], 0);
+    assert!(failed["rounds"].as_u64() > failed["failed_rounds"].as_u64(), "{failed}");
+    mend(&agent);
+    agent.until("faulty", "well again", |now| now["phase"] == "running");
+}
+
+#[test]
+fn all_runners_killed_at_once_come_back() {
+    let agent = Agent::with_plugins(
+        "[restart]\ninitial = \"50ms\"\n",
+        &[&fixture("steady_v1"), &fixture("faulty"), &fixture("pulse")],
+    );
+    for name in ["steady", "faulty", "pulse"] {
+        agent.running_or_started(name);
+    }
+    for runner in agent.children() {
+        let status = std::process::Command::new("kill").args(["-9", &runner.to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+    for name in ["steady", "faulty", "pulse"] {
+        agent.until(name, "back", |now| now["restarts"] == 1 && now["phase"] == "running");
+    }
+}
+
+#[test]
 fn an_error_degrades_and_does_not_restart() {
     for isolation in ["process", "thread"] {
         let mut agent = agent(isolation, "error", "");

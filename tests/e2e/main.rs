@@ -10,6 +10,7 @@ mod configuration;
 mod events;
 mod examples;
 mod faults;
+mod limits;
 mod packages;
 mod psutil;
 mod reload;

@@ -2,7 +2,8 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use dropsonde::{Builder, Host, Sources, Subscribe, Subscription};
@@ -27,21 +28,19 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
         ("process", "the same bytes through a socket pair, one write a batch"),
     ] {
         let flood = Flood::start(mode);
-        let (mut costs, mut rates, mut floors) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..repetitions {
-            let (cost, rate) = flood.measure(time);
-            costs.push(cost);
-            rates.push(rate);
-        }
+        let costs: Vec<Cost> = (0..repetitions).map(|_| flood.measure(time)).collect();
         flood.end();
-        for _ in 0..repetitions {
-            floors.push(if mode == "thread" { by_channel(time) } else { by_socket(time) });
-        }
-        let (cost, floor) =
-            (Figure::Nanoseconds(median(costs)), Figure::Nanoseconds(median(floors)));
-        rows.push(Row::new(format!("event to a subscriber, {mode} mode"), cost, reference, floor));
+        let floor = || if mode == "thread" { by_channel(time) } else { by_socket(time) };
+        let floor = median((0..repetitions).map(|_| floor()).collect());
+        let middle = |of: fn(&Cost) -> f64| median(costs.iter().map(of).collect());
+        let cost = Figure::Nanoseconds(middle(|cost| cost.per_event));
+        let (rate, lost) = (middle(|cost| cost.rate).round(), middle(|cost| cost.lost));
+        let work = format!("event to a subscriber, {mode} mode");
+        rows.push(Row::new(work, cost, reference, Figure::Nanoseconds(floor)));
         let work = format!("events to a subscriber per second of wall time, {mode} mode");
-        rows.push(Row::alone(work, Figure::Number(median(rates).round())));
+        rows.push(Row::alone(work, Figure::Number(rate)));
+        let work = format!("percent of the batches that it lost, {mode} mode");
+        rows.push(Row::alone(work, Figure::Number(lost)));
     }
     rows
 }
@@ -49,8 +48,18 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
 struct Flood {
     runtime: tokio::runtime::Runtime,
     host: Host,
-    events: std::cell::RefCell<Subscription>,
+    received: Arc<AtomicU64>,
     _directory: TempDir,
+}
+
+/// What a flood costs while it lasts.
+struct Cost {
+    /// CPU nanoseconds per event that arrived.
+    per_event: f64,
+    /// Events that arrived, per second of wall time.
+    rate: f64,
+    /// Percent of the batches that the subscriber lost.
+    lost: f64,
 }
 
 impl Flood {
@@ -58,34 +67,48 @@ impl Flood {
         let directory = TempDir::new().unwrap();
         let runtime = crate::runtime();
         let plugin = build::fixture("bench_flood");
-        let (host, events) = runtime.block_on(async {
+        let received = Arc::new(AtomicU64::new(0));
+        let host = runtime.block_on(async {
             let host = start_host(directory.path(), &[&plugin], &[("DEFAULTS__ISOLATION", mode)]);
             let events = host.subscribe(Subscribe::to("events.bench_flood.>").unwrap());
+            tokio::spawn(count(events, received.clone()));
             host.settled().await;
-            (host, events)
+            host
         });
-        Self { runtime, host, events: events.into(), _directory: directory }
+        Self { runtime, host, received, _directory: directory }
     }
 
-    /// CPU nanoseconds per event, and events per second of wall time.
-    fn measure(&self, time: Duration) -> (f64, f64) {
-        let mut events = self.events.borrow_mut();
+    fn measure(&self, time: Duration) -> Cost {
         self.runtime.block_on(async {
-            events.recv().await;
-            let (pid, lost, start) = (std::process::id(), events.status().lost, Instant::now());
+            let (pid, start, before) = (std::process::id(), Instant::now(), self.counts());
             let cpu = clock::of_family(pid);
-            let mut rows = 0;
-            while start.elapsed() < time {
-                rows += events.recv().await.rows() as u64;
+            tokio::time::sleep(time).await;
+            let (cpu, after) = (clock::of_family(pid) - cpu, self.counts());
+            let [events, delivered, lost] =
+                std::array::from_fn(|index| after[index] - before[index]);
+            Cost {
+                per_event: per(cpu, events),
+                rate: events as f64 / start.elapsed().as_secs_f64(),
+                lost: lost as f64 * 100.0 / delivered as f64,
             }
-            let cost = per(clock::of_family(pid) - cpu, rows);
-            assert_eq!(events.status().lost, lost, "the subscriber lost events");
-            (cost, rows as f64 / start.elapsed().as_secs_f64())
         })
+    }
+
+    /// Events that were taken; batches that reached the queue, and those that gave way there.
+    fn counts(&self) -> [u64; 3] {
+        let status = &self.host.bus().status().subscriptions[0];
+        [self.received.load(Ordering::Relaxed), status.delivered, status.lost]
     }
 
     fn end(self) {
         self.runtime.block_on(self.host.shutdown());
+    }
+}
+
+async fn count(mut events: Subscription, received: Arc<AtomicU64>) {
+    loop {
+        let rows = events.recv().await.rows() as u64;
+        received.fetch_add(rows, Ordering::Relaxed);
     }
 }
 

@@ -1,4 +1,5 @@
-//! A round: request, collect, reply, check; in both modes.
+//! A round: request, collect, reply, check; in both modes. All on one core: what a wake-up
+//! costs otherwise depends on whether the other core sleeps, threefold.
 
 use std::io::{Read, Write};
 use std::sync::mpsc;
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use dropsonde::Isolation;
 use dropsonde::bench::{Runner, Runners};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use tokio::runtime::Runtime;
 
 use crate::measure::{in_turn, per, per_call};
@@ -17,6 +19,7 @@ const ROUNDS: u64 = 5_000;
 
 pub(crate) fn rows(effort: Effort) -> Vec<Row> {
     let rounds = ROUNDS / u64::from(effort.haste);
+    let _pinned = Pinned::here();
     let runtime = crate::runtime();
     let still = build::fixture("bench_still");
     let runners = runtime.block_on(async { Runners::new() }).unwrap();
@@ -46,6 +49,25 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
         Row::new("round in process mode, both sides", process_cost, between, echo_cost),
         Row::new("round in thread mode, both sides", thread_cost, threads, channel_cost),
     ]
+}
+
+/// Keeps this thread, and the threads and processes that it starts, on one core.
+struct Pinned(CpuSet);
+
+impl Pinned {
+    fn here() -> Self {
+        let all = sched_getaffinity(None).unwrap();
+        let mut one = CpuSet::new();
+        one.set(sched_getcpu());
+        sched_setaffinity(None, &one).unwrap();
+        Self(all)
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let _ = sched_setaffinity(None, &self.0);
+    }
 }
 
 /// CPU of this process and a child, for each of `count`.

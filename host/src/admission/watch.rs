@@ -49,7 +49,14 @@ pub(crate) struct ChangeStream {
 impl Watcher {
     pub(crate) fn new() -> notify::Result<(Self, ChangeStream)> {
         let (sender, events) = mpsc::unbounded_channel();
-        let watcher = notify::recommended_watcher(move |event| {
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Listing a directory opens it: the host's own look must not lead to the next.
+            let opened = |event: &notify::Event| {
+                matches!(event.kind, EventKind::Access(AccessKind::Open(_)))
+            };
+            if event.as_ref().is_ok_and(opened) {
+                return;
+            }
             let _ = sender.send(event);
         })?;
         let stream = ChangeStream { events, busy: HashSet::new() };
@@ -88,6 +95,16 @@ impl ChangeStream {
     /// The next changes, gathered until it has been quiet for a moment. `None` when the watcher
     /// is gone. Cancel-safe only between changes: keep it in a task of its own.
     pub(crate) async fn next(&mut self) -> Option<Changes> {
+        loop {
+            let changes = self.gather().await?;
+            let heard = !changes.paths.is_empty() || !changes.busy.is_empty() || changes.overflow;
+            if heard {
+                return Some(changes);
+            }
+        }
+    }
+
+    async fn gather(&mut self) -> Option<Changes> {
         let mut changes = Changes::default();
         let first = self.events.recv().await?;
         self.note(first, &mut changes);

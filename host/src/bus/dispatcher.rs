@@ -2,7 +2,7 @@
 //! task, so its routes need no lock, and publishing costs the same however many subscribe.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -87,14 +87,14 @@ impl Inbox {
     }
 
     /// Leaves a batch; never waits. One wake-up at most, none while the dispatcher is awake.
-    /// False if the queue is full: the batch is lost to all.
-    pub(super) fn push(&self, delivery: Delivery) -> bool {
-        let room = self.queue.push(delivery).is_ok();
-        if !room {
+    /// Given back if the queue is full: the batch is lost to all.
+    pub(super) fn push(&self, delivery: Delivery) -> Result<(), Delivery> {
+        let pushed = self.queue.push(delivery);
+        if pushed.is_err() {
             self.overflowed.fetch_add(1, Ordering::Relaxed);
         }
         self.ring();
-        room
+        pushed
     }
 
     pub(super) fn change(&self, change: Change) {
@@ -104,8 +104,7 @@ impl Inbox {
     }
 
     fn ring(&self) {
-        fence(Ordering::SeqCst);
-        if !self.awake.swap(true, Ordering::SeqCst) {
+        if !self.awake.swap(true, Ordering::AcqRel) {
             self.doorbell.notify_one();
         }
     }
@@ -119,7 +118,21 @@ struct Route {
 }
 
 #[derive(Default)]
-struct Routes(HashMap<StreamId, Vec<Route>>);
+struct Routes(HashMap<StreamId, Vec<Route>, std::hash::BuildHasherDefault<ById>>);
+
+/// Stream numbers are given out by the bus: nobody can choose them to collide.
+#[derive(Default)]
+struct ById(u64);
+
+impl std::hash::Hasher for ById {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _: &[u8]) {}
+    fn write_u32(&mut self, id: u32) {
+        self.0 = u64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
 
 /// Serves the inbox until the bus is gone.
 pub(super) async fn run(inbox: Weak<Inbox>) {
@@ -127,8 +140,7 @@ pub(super) async fn run(inbox: Weak<Inbox>) {
     loop {
         let Some(inbox) = inbox.upgrade() else { return };
         drain(&inbox, &mut routes);
-        inbox.awake.store(false, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        inbox.awake.swap(false, Ordering::AcqRel);
         let empty = inbox.queue.is_empty() && !inbox.changed.load(Ordering::Acquire);
         if !empty {
             inbox.awake.store(true, Ordering::SeqCst);
@@ -142,7 +154,7 @@ pub(super) async fn run(inbox: Weak<Inbox>) {
 fn drain(inbox: &Inbox, routes: &mut Routes) {
     // A bounded number a turn: other tasks of the executor have work too.
     for _ in 0..1024 {
-        if inbox.changed.swap(false, Ordering::Acquire) {
+        if inbox.changed.load(Ordering::Acquire) && inbox.changed.swap(false, Ordering::Acquire) {
             let changes =
                 std::mem::take(&mut *inbox.changes.lock().unwrap_or_else(PoisonError::into_inner));
             changes.into_iter().for_each(|change| routes.apply(change));

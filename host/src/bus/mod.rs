@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use dispatcher::{Change, Delivery, Inbox, StreamId, Target};
 use subscription::Shared;
@@ -58,11 +58,24 @@ struct Subscriber {
 struct Stream {
     id: StreamId,
     info: Arc<StreamInfo>,
-    latest: ArcSwapOption<Batch>,
+    latest: Mutex<Option<Arc<Batch>>>,
     /// How many subscribers it has; a batch that nobody waits for is not handed over.
     routes: AtomicUsize,
     /// The subscribers that asked to block.
     gates: ArcSwap<Vec<Arc<Shared>>>,
+}
+
+impl Stream {
+    fn latest(&self) -> Option<Arc<Batch>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, batch: &Arc<Batch>) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = latest.replace(batch.clone());
+        drop(latest);
+        drop(old); // freed outside the lock
+    }
 }
 
 /// Counts of the bus.
@@ -134,7 +147,7 @@ impl Bus {
     /// The last batch of a stream, by topic.
     pub fn latest(&self, topic: &str) -> Option<Arc<Batch>> {
         let registry = self.registry();
-        registry.streams.get(topic).and_then(|stream| stream.latest.load_full())
+        registry.streams.get(topic).and_then(|stream| stream.latest())
     }
 
     /// All streams, by topic.
@@ -207,7 +220,7 @@ impl Bus {
         let stream = Arc::new(Stream {
             id,
             info,
-            latest: ArcSwapOption::empty(),
+            latest: Mutex::default(),
             routes: AtomicUsize::new(targets.len()),
             gates: ArcSwap::from_pointee(gates),
         });
@@ -291,44 +304,44 @@ impl Publisher {
 
     /// Publishes a batch without waiting for anyone: the host's own streams.
     pub(crate) fn publish_now(&self, batch: Arc<Batch>) {
-        self.stream.latest.store(Some(batch.clone()));
+        self.stream.keep(&batch);
         if self.stream.routes.load(Ordering::Relaxed) > 0 {
             let gates = self.stream.gates.load();
-            let refused = gates
-                .iter()
-                .filter(|gate| match gate.credit.as_ref().map(|credit| credit.try_acquire()) {
-                    Some(Ok(permit)) => {
-                        permit.forget();
-                        false
+            let mut refused = Vec::new();
+            for gate in gates.iter() {
+                match gate.credit.as_ref().map(Semaphore::try_acquire) {
+                    Some(Ok(permit)) => permit.forget(),
+                    _ => {
+                        gate.lost.fetch_add(1, Ordering::Relaxed);
+                        refused.push(gate.id);
                     }
-                    _ => true,
-                })
-                .map(|gate| {
-                    gate.lost.fetch_add(1, Ordering::Relaxed);
-                    gate.id
-                })
-                .collect();
-            self.bus.inner.inbox.push(Delivery { stream: self.stream.id, batch, refused });
+                }
+            }
+            self.hand_over(batch, &gates, refused);
         }
     }
 
     /// Publishes a batch. Waits only for subscribers that asked to block, no longer than each
     /// allows.
     pub(crate) async fn publish(&self, batch: Arc<Batch>) {
-        self.stream.latest.store(Some(batch.clone()));
+        self.stream.keep(&batch);
         self.bus.inner.published.fetch_add(1, Ordering::Relaxed);
         if self.stream.routes.load(Ordering::Relaxed) == 0 {
             return;
         }
         let gates = self.stream.gates.load_full();
         let refused = reserve(&gates).await;
-        let delivery = Delivery { stream: self.stream.id, batch, refused: refused.clone() };
-        if !self.bus.inner.inbox.push(delivery) {
-            for gate in gates.iter().filter(|gate| !refused.contains(&gate.id)) {
-                gate.lost.fetch_add(1, Ordering::Relaxed);
-                if let Some(credit) = &gate.credit {
-                    credit.add_permits(1);
-                }
+        self.hand_over(batch, &gates, refused);
+    }
+
+    fn hand_over(&self, batch: Arc<Batch>, gates: &[Arc<Shared>], refused: Vec<u64>) {
+        let delivery = Delivery { stream: self.stream.id, batch, refused };
+        let Err(delivery) = self.bus.inner.inbox.push(delivery) else { return };
+        // Lost to all: what was reserved for it is given back.
+        for gate in gates.iter().filter(|gate| !delivery.refused.contains(&gate.id)) {
+            gate.lost.fetch_add(1, Ordering::Relaxed);
+            if let Some(credit) = &gate.credit {
+                credit.add_permits(1);
             }
         }
     }

@@ -123,6 +123,7 @@ impl Shared {
     /// Puts a batch into the queue by the policy. Never blocks.
     pub(super) fn deliver(&self, batch: &Arc<Batch>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = queue.is_empty();
         match self.request.overflow {
             Overflow::Latest => {
                 let older =
@@ -144,8 +145,11 @@ impl Shared {
             Overflow::Block(..) => queue.push_back(batch.clone()), // room was reserved
         }
         drop(queue);
-        self.delivered.fetch_add(1, Ordering::Relaxed);
-        self.arrived.notify_one();
+        // Only the dispatcher writes it.
+        self.delivered.store(self.delivered.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if was_empty {
+            self.arrived.notify_one();
+        }
     }
 
     fn pop(&self) -> Option<Arc<Batch>> {

@@ -108,11 +108,19 @@ pub struct Limits {
     pub processes: u64,
     /// Size of a file that it writes, bytes.
     pub file_size: u64,
+    /// CPU time, as a percentage of one CPU; 200 are two CPUs. Needs cgroups.
+    pub cpu_percent: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: 256 << 20, open_files: 4096, processes: 64, file_size: 64 << 20 }
+        Self {
+            memory: 256 << 20,
+            open_files: 4096,
+            processes: 64,
+            file_size: 64 << 20,
+            cpu_percent: 100,
+        }
     }
 }
 
@@ -408,6 +416,7 @@ fn limits(section: &mut Section<'_>, base: Limits, problems: &mut Problems) -> L
         open_files: section.value("open_files", problems, count).unwrap_or(base.open_files),
         processes: section.value("processes", problems, count).unwrap_or(base.processes),
         file_size: section.value("file_size", problems, size).unwrap_or(base.file_size),
+        cpu_percent: section.value("cpu_percent", problems, count).unwrap_or(base.cpu_percent),
     };
     section.finish(problems);
     limits

@@ -533,6 +533,7 @@ impl Core {
             let _ = tokio::time::timeout(Duration::from_secs(6), stopped).await;
         }
         self.services.events.clear();
+        self.services.spawner.end().await;
         self.plugins = Plugins::default();
     }
 }

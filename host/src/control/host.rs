@@ -17,7 +17,7 @@ use crate::bus::{Bus, Subscribe, Subscription};
 use crate::clock;
 use crate::config::{Config, ConfigErrors, Sources};
 use crate::model::{Batch, StreamInfo};
-use crate::runner::{Failure, Spawner, Threads};
+use crate::runner::{Cgroups, Failure, Spawner, Threads};
 use crate::schedule::{self, Change, Grid};
 
 /// Why a host could not start.
@@ -104,9 +104,15 @@ impl Builder {
             cause,
         })?;
         let (changes, queue) = mpsc::unbounded_channel();
+        let cgroups = Cgroups::discover();
+        let lacking = cgroups.lacking();
+        if !lacking.is_empty() {
+            let lacking = lacking.join(", ");
+            tracing::info!("no cgroup may be made for {lacking}: rlimits alone hold there");
+        }
         let services = Arc::new(Services {
             bus: Bus::new(),
-            spawner: Spawner::new(tokio::runtime::Handle::current())?,
+            spawner: Spawner::new(tokio::runtime::Handle::current(), cgroups)?,
             threads: Threads::new()?,
             staging,
             state_dir: config.state_dir.join("collectors"),

@@ -29,6 +29,7 @@ pub struct ColumnData {
     /// The values; a missing one has a placeholder.
     pub data: Data,
     /// One byte a row, 0 where the value is missing; empty if none is.
+    #[serde(with = "serde_bytes")]
     pub validity: Vec<u8>,
 }
 
@@ -42,12 +43,14 @@ pub enum Data {
     /// Floats.
     F64(Vec<f64>),
     /// Booleans, one byte each.
+    #[serde(with = "serde_bytes")]
     Bool(Vec<u8>),
     /// Text, or NUL-terminated items of lists.
     Text {
         /// End of each row in `bytes`.
         ends: Vec<u32>,
         /// All rows, one after the other.
+        #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
 }

@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Pid, Signal};
 
 use super::frame;
-use super::protocol::{Reply, Request};
+use super::limits;
+use super::protocol::{Begin, Failure, Reply, Request};
 use super::worker::{self, Out, StopFlag};
 
 /// First argument of a runner process; the second is the host's process id.
@@ -55,7 +56,7 @@ fn serve(parent: Option<i32>) -> ExitCode {
     if reader.is_err() {
         return ExitCode::FAILURE;
     }
-    let (loaded, failure) = worker::run(&requests, out.clone(), stop);
+    let (loaded, failure) = worker::run(&requests, out.clone(), stop, bound);
     out.send(Reply::Closed(failure));
     // The process ends here; what the plugin left running ends with it, so the library is not
     // closed under it.
@@ -63,6 +64,12 @@ fn serve(parent: Option<i32>) -> ExitCode {
         loaded.leak();
     }
     ExitCode::SUCCESS
+}
+
+/// What holds from here on, before the plugin is loaded.
+fn bound(begin: &Begin) -> Result<(), Failure> {
+    let refused = |error| Failure::Spawn(format!("its limits were refused: {error}"));
+    limits::apply(&begin.limits).map_err(refused)
 }
 
 /// Ties this process to the host's life and takes away what no collector needs.
@@ -73,9 +80,7 @@ fn confine(parent: Option<i32>) -> rustix::io::Result<()> {
         // The host ended before the line above could take effect.
         return Err(rustix::io::Errno::CHILD);
     }
-    rustix::thread::set_no_new_privs(true)?;
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    rustix::process::setrlimit(Resource::Core, none)
+    rustix::thread::set_no_new_privs(true)
 }
 
 /// The socket comes as standard input, and is moved out of the plugin's way.

@@ -1,8 +1,10 @@
 //! Runners: what loads a generation and calls it, in a child process or on a thread of the
 //! host. The [`worker`] is the same for both; only its link to the slot differs.
 
+mod cgroup;
 pub(crate) mod child;
 mod frame;
+mod limits;
 mod process;
 mod protocol;
 mod spawner;
@@ -15,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub(crate) use cgroup::Cgroups;
 pub(crate) use process::start as start_process;
 pub use protocol::Failure;
 pub(crate) use protocol::{Begin, Reply, Request};

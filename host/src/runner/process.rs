@@ -5,15 +5,19 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
+use super::cgroup::Cgroup;
 use super::frame;
+use super::limits::show_bytes;
 use super::protocol::{Begin, Failure, Reply, Request};
 use super::spawner::{Spawned, Spawner};
 use super::{Isolation, Link, Runner};
+use crate::config::Limits;
 
 /// Replies that wait for the slot; a runner that is faster waits at its socket.
 const QUEUE: usize = 64;
@@ -40,8 +44,8 @@ pub(crate) fn start(spawner: &Spawner, begin: Begin) -> Runner {
     let (sender, replies) = mpsc::channel(QUEUE);
     let spawner = spawner.clone();
     tokio::spawn(async move {
-        let failure = match spawner.spawn(&begin.collector).await {
-            Ok(spawned) => pump(spawned, begin, queue, &sender).await,
+        let failure = match spawner.spawn(&begin.collector, begin.limits).await {
+            Ok(spawned) => pump(spawned, begin, queue, &sender, &spawner).await,
             Err(error) => Some(Failure::Spawn(error.to_string())),
         };
         let _ = sender.send(Reply::Closed(failure)).await;
@@ -56,26 +60,43 @@ async fn pump(
     begin: Begin,
     mut queue: mpsc::UnboundedReceiver<Request>,
     replies: &mpsc::Sender<Reply>,
+    spawner: &Spawner,
 ) -> Option<Failure> {
-    let Spawned { mut child, mut socket, output } = spawned;
+    let Spawned { mut child, mut socket, output, cgroup } = spawned;
+    let bounds = Bounds { pid: child.id(), limits: begin.limits, cgroup };
     let last_line = Arc::new(Mutex::new(String::new()));
     let mut log = tokio::spawn(log_output(output, begin.collector.clone(), last_line.clone()));
-    let ended = carry(&mut socket, begin, &mut queue, replies).await;
+    let ended = carry(&mut socket, begin, &mut queue, replies, &bounds).await;
     let said_last = match ended {
         Ended::Closed(failure) => Some(failure),
         Ended::Broken(what) => Some(Some(Failure::Protocol(what))),
         Ended::Eof => None,
         Ended::LetGo => Some(None),
+        Ended::Exceeded(limit) => Some(Some(Failure::Limit(limit))),
     };
-    if said_last.is_some() {
-        let _ = child.start_kill(); // it has said its last, or nobody listens
-    }
+    // It has said its last, or nobody listens. What it has started ends with it.
+    bounds.kill_group();
     let status = child.wait().await;
     // A process that the plugin left behind may hold the pipe open.
     if tokio::time::timeout(Duration::from_millis(100), &mut log).await.is_err() {
         log.abort();
     }
-    said_last.unwrap_or_else(|| Some(cause(status, &last_line)))
+    let failure = match said_last {
+        Some(Some(Failure::Panicked(message))) => {
+            // Rust panics where a thread can't be started.
+            Some(bounds.exceeded().map_or(Failure::Panicked(message), Failure::Limit))
+        }
+        Some(said) => said,
+        None => Some(
+            bounds
+                .exceeded()
+                .map_or_else(|| cause(status, &last_line, &bounds.limits), Failure::Limit),
+        ),
+    };
+    if let Some(cgroup) = bounds.cgroup {
+        spawner.bury(cgroup);
+    }
+    failure
 }
 
 enum Ended {
@@ -87,6 +108,36 @@ enum Ended {
     Eof,
     /// The slot dropped it.
     LetGo,
+    /// It used up what it may use.
+    Exceeded(String),
+}
+
+/// What bounds a runner process.
+struct Bounds {
+    pid: Option<u32>,
+    limits: Limits,
+    cgroup: Option<Cgroup>,
+}
+
+impl Bounds {
+    /// Which limit was hit, if one was.
+    fn exceeded(&self) -> Option<String> {
+        let open =
+            |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        let open = self.pid.map_or(0, open) as u64;
+        if open + 1 >= self.limits.open_files {
+            return Some(format!("open files limit {}", self.limits.open_files));
+        }
+        self.cgroup.as_ref().and_then(Cgroup::exceeded)
+    }
+
+    /// Ends the process and those that it started, but for any that made a group of their own:
+    /// those end with the cgroup. The process was not waited for yet, so the number is its own.
+    fn kill_group(&self) {
+        if let Some(pid) = self.pid.and_then(|pid| Pid::from_raw(pid as i32)) {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
 }
 
 async fn carry(
@@ -94,6 +145,7 @@ async fn carry(
     begin: Begin,
     queue: &mut mpsc::UnboundedReceiver<Request>,
     replies: &mpsc::Sender<Reply>,
+    bounds: &Bounds,
 ) -> Ended {
     let mut received = Vec::with_capacity(4096);
     let mut next = Some(Request::Begin(begin));
@@ -111,20 +163,22 @@ async fn carry(
                 Some(request) => next = Some(request),
                 None => return Ended::LetGo,
             },
-            ready = socket.readable() => {
-                if ready.is_err() {
+            // Cancel-safe: nothing is taken off the socket unless it is returned.
+            read = socket.read_buf(&mut received) => {
+                if !read.is_ok_and(|read| read > 0) {
                     return Ended::Eof;
-                }
-                match socket.try_read_buf(&mut received) {
-                    Ok(0) => return Ended::Eof,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-                    Err(_) => return Ended::Eof,
                 }
                 loop {
                     match frame::take::<Reply>(&mut received) {
                         Ok(Some(Reply::Closed(failure))) => return Ended::Closed(failure),
                         Ok(Some(reply)) => {
+                            let failed = matches!(
+                                &reply,
+                                Reply::Done { outcome: Err(Failure::Failed(_)), .. }
+                            );
+                            if failed && let Some(limit) = bounds.exceeded() {
+                                return Ended::Exceeded(limit);
+                            }
                             if replies.send(reply).await.is_err() {
                                 return Ended::LetGo;
                             }
@@ -141,17 +195,36 @@ async fn carry(
     }
 }
 
-fn cause(status: std::io::Result<ExitStatus>, last_line: &Mutex<String>) -> Failure {
+/// Why a process ended without a word.
+fn cause(
+    status: std::io::Result<ExitStatus>,
+    last_line: &Mutex<String>,
+    limits: &Limits,
+) -> Failure {
     let said = last_line.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let said = if said.is_empty() { said } else { format!(" (its last words: {said})") };
-    match status {
-        Ok(status) => match status.signal() {
-            Some(signal) => Failure::Killed(format!("{}{said}", signal_name(signal))),
-            None => Failure::Exited(status.code().unwrap_or(-1)),
-        },
-        Err(error) => Failure::Protocol(format!("its end can't be known: {error}")),
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => return Failure::Protocol(format!("its end can't be known: {error}")),
+    };
+    if status.signal() == Some(SIGABRT) && said.contains(OUT_OF_MEMORY) {
+        return Failure::Limit(format!("memory limit {}", show_bytes(limits.memory)));
+    }
+    match status.signal() {
+        Some(SIGXFSZ) => {
+            Failure::Limit(format!("file size limit {}", show_bytes(limits.file_size)))
+        }
+        Some(signal) if said.is_empty() => Failure::Killed(signal_name(signal)),
+        Some(signal) => {
+            Failure::Killed(format!("{} (its last words: {said})", signal_name(signal)))
+        }
+        None => Failure::Exited(status.code().unwrap_or(-1)),
     }
 }
+
+/// What Rust says when the allocator gives nothing, before it aborts.
+const OUT_OF_MEMORY: &str = "memory allocation of";
+const SIGABRT: i32 = 6;
+const SIGXFSZ: i32 = 25;
 
 fn signal_name(signal: i32) -> String {
     // signal(7); the ones that a program dies of.
@@ -201,8 +274,10 @@ async fn log_output(output: pipe::Receiver, collector: String, last: Arc<Mutex<S
             }
             let text = String::from_utf8_lossy(&line).into_owned();
             tracing::info!(target: "plugin", collector, "{text}");
-            if !text.trim().is_empty() {
-                *last.lock().unwrap_or_else(PoisonError::into_inner) = text;
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            // What follows is a backtrace.
+            if !text.trim().is_empty() && !last.contains(OUT_OF_MEMORY) {
+                *last = text;
             }
             line.clear();
         }

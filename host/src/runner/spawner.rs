@@ -12,7 +12,9 @@ use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::cgroup::{Cgroup, Cgroups};
 use super::child::RUNNER_FLAG;
+use crate::config::Limits;
 
 /// What a child is reached by.
 pub(crate) struct Spawned {
@@ -20,11 +22,22 @@ pub(crate) struct Spawned {
     pub(super) socket: tokio::net::UnixStream,
     /// Its standard output and error, both.
     pub(super) output: pipe::Receiver,
+    pub(super) cgroup: Option<Cgroup>,
 }
 
-struct Job {
-    collector: String,
-    reply: oneshot::Sender<io::Result<Spawned>>,
+/// What the thread does.
+enum Job {
+    Spawn {
+        collector: String,
+        limits: Limits,
+        reply: oneshot::Sender<io::Result<Spawned>>,
+    },
+    /// Remove the cgroup of a runner that has ended, and kill what is left in it.
+    Bury(Cgroup),
+    /// Remove the host's own cgroups, and end.
+    End {
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// A handle to the spawning thread, which ends when the last handle is dropped.
@@ -35,28 +48,52 @@ pub(crate) struct Spawner {
 
 impl Spawner {
     /// Starts the thread. `runtime` gets the children's sockets.
-    pub(crate) fn new(runtime: Handle) -> io::Result<Self> {
+    pub(crate) fn new(runtime: Handle, cgroups: Cgroups) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::Builder::new().name("dropsonde-spawn".into()).spawn(move || {
             let _context = runtime.enter();
             while let Ok(job) = queue.recv() {
-                // Nobody waits any more: the child is killed by its drop.
-                let _ = job.reply.send(spawn(&job.collector));
+                match job {
+                    Job::Spawn { collector, limits, reply } => {
+                        // Nobody waits any more: the child is killed by its drop.
+                        let _ = reply.send(spawn(&collector, limits, &cgroups));
+                    }
+                    Job::Bury(cgroup) => drop(cgroup),
+                    Job::End { done } => {
+                        drop(cgroups);
+                        let _ = done.send(());
+                        return;
+                    }
+                }
             }
         })?;
         Ok(Self { jobs })
     }
 
-    pub(super) async fn spawn(&self, collector: &str) -> io::Result<Spawned> {
+    pub(super) async fn spawn(&self, collector: &str, limits: Limits) -> io::Result<Spawned> {
         let (reply, spawned) = oneshot::channel();
         let ended = || io::Error::other("the spawning thread has ended");
-        let job = Job { collector: collector.to_owned(), reply };
+        let job = Job::Spawn { collector: collector.to_owned(), limits, reply };
         self.jobs.send(job).map_err(|_| ended())?;
         spawned.await.map_err(|_| ended())?
     }
+
+    /// Hands over the cgroup of a runner that has ended: removing it may take the kernel a while.
+    pub(super) fn bury(&self, cgroup: Cgroup) {
+        let _ = self.jobs.send(Job::Bury(cgroup)); // ended: it is dropped here
+    }
+
+    /// Ends the thread, and with it every runner that is left.
+    pub(crate) async fn end(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.jobs.send(Job::End { done }).is_ok() {
+            let _ = ended.await;
+        }
+    }
 }
 
-fn spawn(collector: &str) -> io::Result<Spawned> {
+fn spawn(collector: &str, limits: Limits, cgroups: &Cgroups) -> io::Result<Spawned> {
+    let cgroup = cgroups.make(collector, limits);
     let (ours, theirs) = UnixStream::pair()?;
     let (output, write) = io::pipe()?;
     let child = Command::new("/proc/self/exe")
@@ -75,8 +112,12 @@ fn spawn(collector: &str) -> io::Result<Spawned> {
         .process_group(0) // a Ctrl-C at the terminal is the host's to handle
         .kill_on_drop(true)
         .spawn()?;
+    // Nothing of the plugin's runs before the first request.
+    if let (Some(cgroup), Some(pid)) = (&cgroup, child.id()) {
+        cgroup.enter(pid);
+    }
     ours.set_nonblocking(true)?;
     let socket = tokio::net::UnixStream::from_std(ours)?;
     let output = pipe::Receiver::from_owned_fd(output.into())?;
-    Ok(Spawned { child, socket, output })
+    Ok(Spawned { child, socket, output, cgroup })
 }

@@ -89,14 +89,18 @@ impl Context {
     }
 }
 
-/// Serves one plugin until it is told to stop or the instance can't be used any more. Returns
-/// the library, for the caller to close or to leak, and how it ended.
+/// Serves one plugin until it is told to stop or the instance can't be used any more; first of
+/// all, `before_load` prepares the process for what is to come. Returns the library, for the caller to close or to leak, and how it ended.
 pub(crate) fn run(
     requests: &Receiver<Request>,
     out: Arc<dyn Out>,
     stop: Arc<StopFlag>,
+    before_load: impl FnOnce(&Begin) -> Result<(), Failure>,
 ) -> (Option<Loaded>, Option<Failure>) {
     let Ok(Request::Begin(begin)) = requests.recv() else { return (None, None) };
+    if let Err(failure) = before_load(&begin) {
+        return (None, Some(failure));
+    }
     let loaded = match Loaded::open(&begin.image) {
         Ok(loaded) => loaded,
         Err(error) => return (None, Some(Failure::Load(error.to_string()))),

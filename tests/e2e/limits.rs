@@ -1,0 +1,118 @@
+//! What a runner process may use, and what happens when it wants more.
+
+use std::fs;
+
+use dropsonde_tests::{Agent, fixture, wait_for};
+
+/// A collector that goes wrong from its third round on, beside a healthy one.
+fn agent(fault: &str, limits: &str) -> Agent {
+    let config = format!(
+        "[defaults]\ninterval = \"50ms\"\n[restart]\ninitial = \"50ms\"\nmax = \"100ms\"\nlimit = 1000\n\
+         [collectors.faulty]\nallow = [\"exec\"]\ndeadline = \"20s\"\n\
+         [collectors.faulty.settings]\nfault = \"{fault}\"\nround = 3\n\
+         [collectors.faulty.limits]\n{limits}\n"
+    );
+    let agent = Agent::with_plugins(&config, &[&fixture("faulty"), &fixture("steady_v1")]);
+    agent.running("steady");
+    agent
+}
+
+/// It is ended with the limit as the cause and comes back; the host and the others are well.
+#[track_caller]
+fn ends_with(fault: &str, limits: &str, cause: &str) {
+    let mut agent = agent(fault, limits);
+    let hit = agent.until("faulty", cause, |now| {
+        now["restarts"].as_u64() > Some(1) && now["last_error"].is_string()
+    });
+    assert!(hit["last_error"].as_str().unwrap().contains(cause), "{fault}: {hit:#}");
+    let before = agent.collector("steady").unwrap()["batches"].as_u64();
+    let steady = agent.until("steady", "going on", |now| now["batches"].as_u64() > before);
+    assert_eq!((&steady["restarts"], &steady["failed_rounds"]), (&0.into(), &0.into()));
+    assert!(agent.is_alive());
+}
+
+#[test]
+fn memory_past_the_limit_is_the_cause_of_the_restart() {
+    ends_with("memory_bomb", "memory = \"64MiB\"", "memory limit 64 MiB exceeded");
+    ends_with("slow_leak", "memory = \"48MiB\"", "memory limit 48 MiB exceeded");
+}
+
+#[test]
+fn open_files_past_the_limit_are_the_cause_of_the_restart() {
+    ends_with("open_files", "open_files = 64", "open files limit 64 exceeded");
+}
+
+#[test]
+fn a_file_past_the_limit_is_the_cause_of_the_restart() {
+    ends_with("disk", "file_size = \"1MiB\"", "file size limit 1 MiB exceeded");
+}
+
+#[test]
+fn threads_past_the_limit_are_the_cause_of_the_restart() {
+    if !has_cgroup("pids") {
+        eprintln!("SKIPPED: no cgroup for pids may be made here");
+        return;
+    }
+    ends_with("thread_bomb", "processes = 32", "processes limit 32 exceeded");
+}
+
+#[test]
+fn what_a_runner_started_ends_with_it() {
+    if !has_cgroup("pids") {
+        eprintln!("SKIPPED: no cgroup for pids may be made here");
+        return;
+    }
+    let agent = agent("fork", "processes = 32");
+    agent.until("faulty", "restarted", |now| now["restarts"].as_u64() > Some(3));
+    fs::remove_file(agent.path("libfaulty.so")).unwrap();
+    agent.until("faulty", "stopped", |now| now["phase"] == "stopped");
+    wait_for("the end of all that it started", || (processes_named("3600.25") == 0).then_some(()));
+}
+
+#[test]
+fn cgroups_are_gone_when_the_host_is() {
+    if !has_cgroup("pids") {
+        eprintln!("SKIPPED: no cgroup for pids may be made here");
+        return;
+    }
+    let mut agent = Agent::with_plugins("", &[&fixture("steady_v1")]);
+    agent.running("steady");
+    let own = format!("dropsonde-{}", agent.pid());
+    let found = |name: &str| {
+        fs::read_dir("/sys/fs/cgroup/pids")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|entry| entry.file_name().to_str() == Some(name))
+    };
+    let at_root = fs::read_to_string("/proc/self/cgroup").unwrap().contains("pids:/\n");
+    assert_eq!(found(&own), at_root);
+    assert!(agent.terminate().success());
+    assert!(!found(&own));
+}
+
+#[test]
+fn a_limit_that_makes_no_sense_names_its_line() {
+    let agent = Agent::start("");
+    agent.configure("[collectors.a.limits]\nmemory = \"lots\"\nopen_file = 5\n");
+    let line = agent.logged(":2:10: collectors.a.limits.memory: expected a size such as");
+    assert!(line.contains("64MiB"), "{line}");
+    agent.logged(":3:1: collectors.a.limits: unknown key `open_file`; did you mean `open_files`?");
+}
+
+fn has_cgroup(controller: &str) -> bool {
+    let agent = Agent::start("");
+    let lacking = agent
+        .log()
+        .iter()
+        .any(|line| line.contains("no cgroup may be made for") && line.contains(controller));
+    !lacking
+}
+
+fn processes_named(argument: &str) -> usize {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines
+        .filter(|line| line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()))
+        .count()
+}
