@@ -93,6 +93,7 @@ impl Runners {
             state_dir: String::new(),
             limits: crate::config::Limits::default(),
             capabilities: Vec::new(),
+            sandbox: true,
             check_only: false,
         };
         let mut runner = match isolation {

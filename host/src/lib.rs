@@ -50,14 +50,14 @@ pub mod bench;
 #[doc(hidden)]
 pub mod cli;
 
-pub use admission::{ElfError, Rejection};
+pub use admission::{ElfError, KeyId, Rejection, TrustError, UnsafePermissions};
 pub use bus::{Bus, Overflow, Subscribe, Subscription};
 pub use config::{
     CollectorSpec, Config, ConfigError, ConfigErrors, DEFAULT_FILE, DEFAULT_LISTEN, Defaults,
-    Limits, Origin, Sources,
+    Limits, Listen, Origin, Sources,
 };
 pub use control::{Builder, ConfigStatus, Host, PluginStatus, ReloadOutcome, StartError, Status};
 pub use model::{Batch, StreamInfo, Value};
 pub use runner::child::enter_if_runner;
-pub use runner::{Failure, Isolation};
+pub use runner::{Failure, Isolation, Sandbox};
 pub use slot::{Phase, RestartPolicy, SlotStatus};

@@ -229,6 +229,49 @@ fn the_watched_file_is_never_what_is_mapped() {
 }
 
 #[test]
+fn copies_that_were_tidied_away_are_made_again() {
+    let agent = Agent::with_plugins("[restart]\ninitial = \"50ms\"\n", &[&fixture("steady_v1")]);
+    agent.running("steady");
+    let staging = fs::read_dir(agent.root().join("run")).unwrap().next().unwrap().unwrap().path();
+    fs::remove_dir_all(staging).unwrap();
+    let runner = agent.children()[0].to_string();
+    assert!(Command::new("kill").args(["-9", &runner]).status().unwrap().success());
+    agent.until("steady", "back", |now| now["restarts"] == 1 && now["phase"] == "running");
+    agent.put("other.so", &fs::read(fixture("faulty")).unwrap());
+    agent.running("faulty");
+}
+
+#[test]
+fn a_rejected_file_is_looked_at_again_when_what_was_wrong_is_mended() {
+    let config = "[collectors.faulty]\ndeadline = \"300ms\"\n[collectors.faulty.settings]\nfault = \"hang\"\n";
+    let agent = Agent::with_plugins(config, &[&fixture("faulty"), &fixture("steady_v1")]);
+    agent.rejected("libfaulty.so");
+    agent.configure("[collectors.faulty.settings]\nfault = \"\"\n");
+    agent.running("faulty");
+    // The second of two files of one plugin takes over when the first is gone.
+    agent.put("other.so", &fs::read(fixture("steady_v2")).unwrap());
+    agent.rejected("other.so");
+    fs::remove_file(agent.path("libsteady_v1.so")).unwrap();
+    wait_for("the second file", || (agent.snapshot()["steady"]["build"] == 2).then_some(()));
+}
+
+#[test]
+fn a_directory_that_can_t_be_read_for_a_while_has_not_lost_its_plugins() {
+    let agent = Agent::with_plugins("", &[&fixture("steady_v1")]);
+    agent.running("steady");
+    let plugins = agent.root().join("plugins");
+    // Not a directory that is not there, and not one that can be read: a loop of links.
+    fs::rename(&plugins, agent.root().join("away")).unwrap();
+    std::os::unix::fs::symlink("plugins", &plugins).unwrap();
+    agent.logged("its plugins stay as they are");
+    fs::remove_file(&plugins).unwrap();
+    fs::rename(agent.root().join("away"), &plugins).unwrap();
+    let batches = agent.collector("steady").unwrap()["batches"].as_u64();
+    let steady = agent.until("steady", "going on", |now| now["batches"].as_u64() > batches);
+    assert_eq!((&steady["generation"], &steady["restarts"]), (&1.into(), &0.into()));
+}
+
+#[test]
 fn copies_are_private_and_gone_when_the_host_is() {
     use std::os::unix::fs::PermissionsExt;
     let mut agent = Agent::with_plugins("", &[&fixture("steady_v1")]);

@@ -179,14 +179,38 @@ fn a_page_that_is_not_there_names_those_that_are() {
 }
 
 #[test]
+fn a_hung_collector_delays_no_page() {
+    let config = "[collectors.faulty]\ninterval = \"50ms\"\ndeadline = \"1h\"\n\
+                  [collectors.faulty.settings]\nfault = \"hang\"\nround = 3\n";
+    let agent = Agent::with_plugins(config, &[&fixture("faulty"), &fixture("steady_v1")]);
+    agent.running("steady");
+    // It hangs, so it misses ticks.
+    agent.until("faulty", "hung", |now| now["missed_ticks"].as_u64() > Some(10));
+    // Each of these waits for nothing, or for two seconds: were it for the deadline, the
+    // request would time out.
+    assert!(agent.page("/metrics").1.contains("dropsonde_steady_elapsed"));
+    assert_eq!(agent.snapshot()["steady"]["build"], 1);
+    let fresh = agent.json("/api/v1/snapshot?max_age=0s");
+    assert_eq!(fresh["steady"]["build"], 1);
+}
+
+#[test]
+fn the_host_survives_a_standard_error_that_nobody_reads() {
+    let mut agent =
+        Agent::with_plugins("[restart]\ninitial = \"50ms\"\n", &[&fixture("steady_v1")]);
+    agent.running("steady");
+    agent.close_log();
+    let runner = agent.children()[0].to_string();
+    assert!(std::process::Command::new("kill").args(["-9", &runner]).status().unwrap().success());
+    agent.until("steady", "back", |now| now["restarts"] == 1 && now["phase"] == "running");
+    assert!(agent.terminate().success());
+}
+
+#[test]
 fn a_request_for_something_fresh_reads_once_for_all_who_wait() {
-    let directory = tempfile::tempdir().unwrap();
-    let reads = directory.path().join("reads");
-    let config = format!(
-        "[collectors.steady]\ninterval = \"1h\"\n[collectors.steady.settings]\ncount_file = \"{}\"\n",
-        reads.display()
-    );
-    let agent = Agent::with_plugins(&config, &[&fixture("steady_v1")]);
+    let config = "[collectors.steady]\ninterval = \"1h\"\n[collectors.steady.settings]\ncount_reads = true\n";
+    let agent = Agent::with_plugins(config, &[&fixture("steady_v1")]);
+    let reads = agent.root().join("state/collectors/steady/reads");
     agent.running("steady");
     let count = || std::fs::read_to_string(&reads).unwrap().lines().count();
     assert_eq!(count(), 1, "the first round");

@@ -60,7 +60,7 @@ fn two_subscribers_at_different_rates_cost_the_reads_of_the_faster_one() {
     let output = Command::new(embed)
         .arg(root.join("plugins"))
         .args(["15", "metrics.steady"])
-        .env("DROPSONDE__COLLECTORS__STEADY__SETTINGS__COUNT_FILE", root.join("reads"))
+        .env("DROPSONDE__COLLECTORS__STEADY__SETTINGS__COUNT_READS", "true")
         .env("DROPSONDE__HOST__RUNTIME_DIR", root)
         .env("DROPSONDE__HOST__STATE_DIR", root.join("state"))
         .output()
@@ -79,7 +79,7 @@ fn two_subscribers_at_different_rates_cost_the_reads_of_the_faster_one() {
     assert!(counts["reads saved"] > 0);
 
     // The plugin wrote a line per round, which says whether its other stream was read as well.
-    let lines = fs::read_to_string(root.join("reads")).unwrap();
+    let lines = fs::read_to_string(root.join("state/collectors/steady/reads")).unwrap();
     let streams: Vec<u64> = lines.lines().map(|line| if line == "true" { 2 } else { 1 }).collect();
     let (first, last) = streams.split_at(streams.len() - 1);
     let (before, reads) = (first.iter().sum::<u64>(), counts["reads of all streams"]);

@@ -8,24 +8,19 @@ use serde_json::Value;
 /// An agent with a healthy collector and one that goes wrong from its third round on, for as
 /// long as the file `fault` is there.
 fn agent(isolation: &str, fault: &str, extra: &str) -> Agent {
-    let directory = tempfile::tempdir().unwrap().keep();
-    let switch = directory.join("fault");
-    fs::write(&switch, "").unwrap();
     let config = format!(
         "[defaults]\ninterval = \"50ms\"\n[restart]\ninitial = \"50ms\"\nmax = \"200ms\"\n{extra}\n\
          [collectors.faulty]\nisolation = \"{isolation}\"\ndeadline = \"400ms\"\n\
-         [collectors.faulty.settings]\nfault = \"{fault}\"\nround = 3\nwhile_file = \"{}\"\n",
-        switch.display()
+         [collectors.faulty.settings]\nfault = \"{fault}\"\nround = 3\nwhile_file = \"{{root}}/run/fault\"\n"
     );
     let agent = Agent::with_plugins(&config, &[&fixture("faulty"), &fixture("steady_v1")]);
+    fs::write(agent.root().join("run/fault"), "").unwrap();
     agent.running("steady");
     agent
 }
 
 fn mend(agent: &Agent) {
-    let config = fs::read_to_string(agent.root().join("dropsonde.toml")).unwrap();
-    let path = config.split("while_file = \"").nth(1).unwrap().split('"').next().unwrap();
-    fs::remove_file(path).unwrap();
+    fs::remove_file(agent.root().join("run/fault")).unwrap();
 }
 
 fn has_error(collector: &Value, text: &str) -> bool {

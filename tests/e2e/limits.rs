@@ -7,8 +7,8 @@ use dropsonde_tests::{Agent, fixture, wait_for};
 /// A collector that goes wrong from its third round on, beside a healthy one.
 fn agent(fault: &str, limits: &str) -> Agent {
     let config = format!(
-        "[defaults]\ninterval = \"50ms\"\n[restart]\ninitial = \"50ms\"\nmax = \"100ms\"\nlimit = 1000\n\
-         [collectors.faulty]\nallow = [\"exec\"]\ndeadline = \"20s\"\n\
+        "[restart]\ninitial = \"50ms\"\nmax = \"100ms\"\nlimit = 1000\n\
+         [collectors.steady]\ninterval = \"50ms\"\n[collectors.faulty]\ninterval = \"50ms\"\nallow = [\"exec\"]\ndeadline = \"20s\"\n\
          [collectors.faulty.settings]\nfault = \"{fault}\"\nround = 3\n\
          [collectors.faulty.limits]\n{limits}\n"
     );
@@ -54,6 +54,45 @@ fn threads_past_the_limit_are_the_cause_of_the_restart() {
         return;
     }
     ends_with("thread_bomb", "processes = 32", "processes limit 32 exceeded");
+}
+
+#[test]
+fn rows_past_the_limit_are_left_out_and_named() {
+    for isolation in ["process", "thread"] {
+        let agent =
+            agent("many_rows", &format!("rows = 1000\n[defaults]\nisolation = \"{isolation}\""));
+        let degraded = agent.until("faulty", "degraded", |now| now["phase"] == "degraded");
+        let error = degraded["last_error"].as_str().unwrap();
+        let expected = "19000 rows of stream `rows` beyond limits.rows = 1000 were left out";
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(degraded["restarts"], 0);
+        assert!(degraded["rows_left_out"].as_u64() >= Some(19_000));
+        let rows = agent.snapshot()["faulty"]["rows"].as_object().map_or(0, serde_json::Map::len);
+        assert_eq!(rows, 1000);
+    }
+}
+
+#[test]
+fn far_too_many_rows_are_refused_as_a_whole() {
+    let agent = agent("too_many_rows", "rows = 1000");
+    let degraded = agent.until("faulty", "degraded", |now| now["phase"] == "degraded");
+    let error = degraded["last_error"].as_str().unwrap();
+    assert!(error.contains("bad batch: 200000 rows in one batch"), "{error}");
+    assert_eq!(degraded["restarts"], 0);
+}
+
+#[test]
+fn a_flood_of_log_lines_is_cut_and_counted() {
+    for fault in ["log_flood", "print_flood"] {
+        let agent = agent(fault, "");
+        let batches = agent.running("faulty")["batches"].as_u64();
+        agent.until("faulty", "past its third round", |now| {
+            now["batches"].as_u64() > batches.map(|batches| batches + 60)
+        });
+        agent.logged("were suppressed");
+        let lines = agent.log().iter().filter(|line| line.contains("of a flood")).count();
+        assert!(lines < 2000, "{lines} of a flood of 200,000 lines and more");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::{binary, wait_for};
 /// How to start an agent.
 #[derive(Default)]
 pub struct Options {
-    /// The configuration file's text; none is given to the agent if empty.
+    /// The configuration file's text; `{root}` in it stands for the agent's directory.
     pub config: String,
     /// Files that lie in the plugin directory from the start, and their names there.
     pub plugins: Vec<(PathBuf, String)>,
@@ -62,7 +62,8 @@ impl Agent {
         for (from, name) in &options.plugins {
             fs::copy(from, root.join("plugins").join(name)).unwrap();
         }
-        fs::write(root.join("dropsonde.toml"), &options.config).unwrap();
+        let config = options.config.replace("{root}", root.to_str().unwrap());
+        fs::write(root.join("dropsonde.toml"), config).unwrap();
         let mut child = Command::new(options.binary.unwrap_or_else(binary))
             .args(["run", "--log", "debug", "--listen", "127.0.0.1:0", "--plugins"])
             .arg(root.join("plugins"))
@@ -196,6 +197,11 @@ impl Agent {
         self.log.lock().unwrap().clone()
     }
 
+    /// Stops reading its standard error: from its next line on, writing there fails.
+    pub fn close_log(&self) {
+        self.log.lock().unwrap().push(CLOSE.to_owned());
+    }
+
     #[track_caller]
     pub fn logged(&self, text: &str) -> String {
         wait_for(&format!("the log line `{text}`"), || {
@@ -247,13 +253,20 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// Gathers lines until there are no more, or until somebody says `CLOSE`.
 fn gather(source: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let gathered = lines.clone();
     std::thread::spawn(move || {
         for line in BufReader::new(source).lines().map_while(Result::ok) {
-            gathered.lock().unwrap().push(line);
+            let mut lines = gathered.lock().unwrap();
+            if lines.last().is_some_and(|last: &String| last == CLOSE) {
+                return;
+            }
+            lines.push(line);
         }
     });
     lines
 }
+
+const CLOSE: &str = "(nobody reads on)";

@@ -37,6 +37,9 @@ async fn watch(sources: Sources, topic: &str, batches: usize) -> Result<(), Box<
         tokio::select! {
             batch = fast.recv() => println!("fast {}", batch.json()),
             batch = slow.recv() => println!("slow {}", batch.json()),
+            () = tokio::time::sleep(Duration::from_secs(30)) => {
+                return Err(format!("nothing came for 30 s: {:?}", host.status()).into());
+            }
         }
     }
     let bus = host.bus().clone();

@@ -1,14 +1,18 @@
 //! Admission: nothing is loaded into the host, or stays in a runner, untried.
 //!
-//! A file is read once, as bytes; those bytes are hashed, looked at as ELF, and staged to a
-//! private file of a new name; a child process loads that file and runs one round. The watched
-//! path itself is never opened by `dlopen`: the linker would answer a known path or inode with
-//! the old code, and a file that is written to while it is mapped ends the process.
+//! A file is read once, as bytes; those bytes are hashed, looked at as ELF, trusted by
+//! owner, mode and signature, and staged to a private file of a new name; a child process loads
+//! that file and runs one round. The watched path itself is never opened by `dlopen`: the linker
+//! would answer a known path or inode with the old code, and a file that is written to while it
+//! is mapped ends the process.
 
 mod elf;
 mod probe;
+mod read;
 mod scan;
+mod signature;
 mod stage;
+mod trust;
 mod watch;
 
 use std::path::PathBuf;
@@ -19,8 +23,13 @@ use thiserror::Error;
 pub use elf::ElfError;
 pub(crate) use elf::{ElfNotes, inspect};
 pub(crate) use probe::{Probed, check_settings, probe};
-pub(crate) use scan::{Scanned, scan};
+pub(crate) use read::{Contents, read};
+pub(crate) use scan::{Scanned, is_busy, scan};
+pub use signature::KeyId;
+pub(crate) use signature::TrustedKey;
 pub(crate) use stage::{Staging, read_and_stage};
+pub(crate) use trust::Trust;
+pub use trust::{TrustError, UnsafePermissions};
 pub(crate) use watch::{ChangeStream, Changes, Watcher};
 
 use crate::runner::Failure;
@@ -59,6 +68,9 @@ pub enum Rejection {
     /// The file is no shared object that this machine could load.
     #[error("{0}")]
     Elf(#[from] elf::ElfError),
+    /// Others could have written it, or nobody trusted has signed it.
+    #[error("{0}")]
+    Trust(#[from] trust::TrustError),
     /// The private copy could not be made.
     #[error("can't be copied to {directory}: {cause}; free some space, or set host.runtime_dir")]
     Stage {

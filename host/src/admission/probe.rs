@@ -38,11 +38,13 @@ async fn try_out(
     spec: CollectorSpec,
 ) -> Result<Probed, Failure> {
     let mut runner = start_process(&services.spawner, begin(services, image, &spec));
+    let mut sandbox = None;
     let mut streams = Vec::new();
     let mut interval = Duration::from_secs(1);
     let mut batches = Vec::new();
     let outcome = loop {
         match runner.replies.recv().await {
+            Some(Reply::Confined(applied)) => sandbox = Some(applied),
             Some(Reply::Described { streams: declared, interval_ms }) => {
                 streams = declared;
                 interval = Duration::from_millis(interval_ms.max(10));
@@ -70,7 +72,15 @@ async fn try_out(
             None => return Err(Failure::Returned),
         }
     };
-    Ok(Probed::Ready(Box::new(Ready { spec, runner, streams, interval, batches, outcome })))
+    Ok(Probed::Ready(Box::new(Ready {
+        spec,
+        runner,
+        sandbox,
+        streams,
+        interval,
+        batches,
+        outcome,
+    })))
 }
 
 /// Whether a failure speaks against the image itself. An error that the author returned does

@@ -1,14 +1,14 @@
-//! Reads a plugin file once, and copies what was read to a private file of a new name.
+//! Checks a plugin file, and copies what was read of it to a private file of a new name.
 
 use std::fs;
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use super::{Image, MAX_FILE, Rejection, elf};
+use super::{Image, KeyId, Rejection, Trust, elf, read};
 
 const PREFIX: &str = "dropsonde-";
 
@@ -36,6 +36,31 @@ impl Staging {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         self.directory.join(format!("{serial}-{stem}"))
     }
+
+    /// Writes a private copy. The directory is made again if somebody has tidied it away.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        match write(path, bytes) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::DirBuilder::new().mode(0o700).create(&self.directory)?;
+                write(path, bytes)
+            }
+            written => written,
+        }
+    }
+
+    /// Makes the copy of an image again if somebody has tidied it away, from a source that still
+    /// has the same bytes. Blocks on the disk.
+    pub(crate) fn restore(&self, image: &Image) -> io::Result<()> {
+        if image.staged.exists() {
+            return Ok(());
+        }
+        let bytes = fs::read(&image.source)?;
+        let hash: [u8; 32] = Sha256::digest(&bytes).into();
+        if hash != image.hash {
+            return Err(io::Error::other("the copy is gone, and the plugin's file has changed"));
+        }
+        self.write(&image.staged, &bytes)
+    }
 }
 
 impl Drop for Staging {
@@ -61,41 +86,30 @@ fn remove_leftovers(parent: &Path) {
     }
 }
 
-/// Reads, checks and copies a file. `generation` is what the image will be called. Blocks on
-/// the disk. The file may change meanwhile: what is checked and copied is what was read.
+/// Reads, checks and copies a file, and tells who signed it. `generation` is what the image will
+/// be called. Blocks on the disk. The file may change meanwhile: what is checked and copied is what was read.
 pub(crate) fn read_and_stage(
     staging: &Staging,
     path: &Path,
     generation: u32,
-) -> Result<Image, Rejection> {
-    let bytes = read(path)?;
-    let hash: [u8; 32] = Sha256::digest(&bytes).into();
-    let (manifest, notes) = elf::inspect(&bytes)?;
+    trust: &Trust,
+) -> Result<(Image, Option<KeyId>), Rejection> {
+    let contents = read(path)?;
+    let hash: [u8; 32] = Sha256::digest(&contents.bytes).into();
+    let (manifest, notes) = elf::inspect(&contents.bytes)?;
+    let trusted = trust.check(path, &contents)?;
+    if let Some(warning) = trusted.warning {
+        let file = path.display().to_string();
+        tracing::warn!(file, "{warning}; admitted: unsafe permissions are allowed");
+    }
     let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let staged = staging.next(&stem);
-    write(&staged, &bytes).map_err(|error| Rejection::Stage {
+    staging.write(&staged, &contents.bytes).map_err(|error| Rejection::Stage {
         directory: staging.directory.display().to_string(),
         cause: error.to_string(),
     })?;
-    Ok(Image { source: path.to_owned(), staged, hash, manifest, notes, generation })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Rejection> {
-    let failed = |error: io::Error| Rejection::Read(error.to_string());
-    // A pipe of the same name would block for ever without O_NONBLOCK.
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file =
-        fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(failed)?;
-    let meta = file.metadata().map_err(failed)?;
-    if !meta.is_file() {
-        return Err(Rejection::Read("it is no regular file".into()));
-    }
-    if meta.len() > MAX_FILE {
-        return Err(Rejection::TooLarge(meta.len()));
-    }
-    let mut bytes = Vec::with_capacity(meta.len() as usize);
-    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    let image = Image { source: path.to_owned(), staged, hash, manifest, notes, generation };
+    Ok((image, trusted.signed_by))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {

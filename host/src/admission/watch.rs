@@ -119,11 +119,13 @@ impl ChangeStream {
     }
 
     fn note(&mut self, event: notify::Result<notify::Event>, changes: &mut Changes) {
-        let Ok(event) = event else {
+        let lost = event.as_ref().map_or(true, notify::Event::need_rescan);
+        if lost {
+            // The end of a write may be among what was lost.
+            self.busy.clear();
             changes.overflow = true;
-            return;
-        };
-        changes.overflow |= event.need_rescan();
+        }
+        let Ok(event) = event else { return };
         for path in event.paths {
             match event.kind {
                 EventKind::Modify(ModifyKind::Data(_)) => {

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use super::ask::ask;
 use super::{EX_CONFIG, ListArgs, fail};
-use crate::admission::{ElfError, MAX_FILE, inspect, scan};
-use crate::config::Config;
+use crate::admission::{ElfError, Trust, inspect, read, scan};
+use crate::config::{Config, Listen};
 use crate::control::default_directories;
 
 /// One line of the list.
@@ -23,6 +23,12 @@ struct Row {
     description: Option<String>,
     /// Why the file as it lies there can't be, or was not, admitted.
     rejection: Option<String>,
+    /// Id of the trusted key that signed it.
+    signed_by: Option<String>,
+    /// Why it would not be trusted if this user ran a host. A host that runs knows better: it
+    /// may be another user's, or have been told to trust.
+    #[serde(skip)]
+    distrust: Option<String>,
     /// What a running host says of its collectors.
     collectors: Vec<Json>,
 }
@@ -39,16 +45,20 @@ pub(super) fn list(args: &ListArgs) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return fail(EX_CONFIG, errors),
     };
-    let running = ask(&config);
+    let running = Running::find(&config.listen);
     let implicit = config.directories.is_none();
     let directories = config.directories.clone().unwrap_or_else(default_directories);
     let (found, unreadable) = scan(&directories, &HashSet::new());
     for (directory, error) in unreadable.iter().filter(|_| !implicit) {
-        eprintln!("dropsonde: {}: {error}", directory.display());
+        super::complain(format_args!("dropsonde: {}: {error}", directory.display()));
     }
-    let mut rows: Vec<Row> = found.keys().filter_map(|path| Row::read(path, implicit)).collect();
+    let mut rows: Vec<Row> =
+        found.keys().filter_map(|path| Row::read(path, implicit, &config.trust)).collect();
     if let Some(host) = &running {
         host.merge(&mut rows);
+    }
+    for row in &mut rows {
+        row.rejection = row.rejection.take().or(row.distrust.take());
     }
     let list = List { host: running.map(|host| host.address), plugins: rows };
     if args.json {
@@ -63,7 +73,7 @@ pub(super) fn list(args: &ListArgs) -> ExitCode {
 }
 
 impl Row {
-    fn read(path: &Path, implicit: bool) -> Option<Self> {
+    fn read(path: &Path, implicit: bool, trust: &Trust) -> Option<Self> {
         let mut row = Self {
             file: path.display().to_string(),
             plugin: None,
@@ -71,23 +81,31 @@ impl Row {
             api_version: None,
             description: None,
             rejection: None,
+            signed_by: None,
+            distrust: None,
             collectors: Vec::new(),
         };
-        let bytes = match std::fs::metadata(path) {
-            Ok(meta) if meta.len() > MAX_FILE => Err(format!("has {} bytes", meta.len())),
-            _ => std::fs::read(path).map_err(|error| format!("can't be read: {error}")),
+        let contents = match read(path) {
+            Ok(contents) => contents,
+            Err(rejection) => {
+                row.rejection = Some(rejection.to_string());
+                return Some(row);
+            }
         };
-        match bytes.map(|bytes| inspect(&bytes)) {
-            Ok(Ok((manifest, _))) => {
+        match inspect(&contents.bytes) {
+            Ok((manifest, _)) => {
                 let (major, minor) = manifest.api_version;
                 row.plugin = Some(manifest.name);
                 row.version = Some(manifest.version);
                 row.api_version = Some(format!("{major}.{minor}"));
                 row.description = Some(manifest.description);
+                match trust.check(path, &contents) {
+                    Ok(trusted) => row.signed_by = trusted.signed_by.map(|key| key.to_string()),
+                    Err(rejection) => row.distrust = Some(rejection.to_string()),
+                }
             }
-            Ok(Err(ElfError::NoManifest)) if implicit => return None,
-            Ok(Err(error)) => row.rejection = Some(error.to_string()),
-            Err(error) => row.rejection = Some(error),
+            Err(ElfError::NoManifest) if implicit => return None,
+            Err(error) => row.rejection = Some(error.to_string()),
         }
         Some(row)
     }
@@ -100,18 +118,12 @@ struct Running {
     collectors: Vec<Json>,
 }
 
-fn ask(config: &Config) -> Option<Running> {
-    let address = config.listen.to_string();
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(2))).build().into();
-    let get = |what: &str| -> Option<Vec<Json>> {
-        let mut response = agent.get(format!("http://{address}/api/v1/{what}")).call().ok()?;
-        serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()
-    };
-    Some(Running { plugins: get("plugins")?, collectors: get("collectors")?, address })
-}
-
 impl Running {
+    fn find(listen: &Listen) -> Option<Self> {
+        let (plugins, collectors) = (ask(listen, "plugins")?, ask(listen, "collectors")?);
+        Some(Self { address: listen.to_string(), plugins, collectors })
+    }
+
     fn merge(&self, rows: &mut Vec<Row>) {
         let text = |json: &Json, key: &str| json[key].as_str().map(str::to_owned);
         let mut by_plugin: HashMap<String, Vec<Json>> = HashMap::new();
@@ -131,6 +143,8 @@ impl Running {
                         api_version: text(plugin, "api_version"),
                         description: text(plugin, "description"),
                         rejection: None,
+                        signed_by: None,
+                        distrust: None,
                         collectors: Vec::new(),
                     });
                     let last = rows.len() - 1;
@@ -138,6 +152,8 @@ impl Running {
                 }
             };
             row.rejection = row.rejection.take().or(text(plugin, "rejection"));
+            row.signed_by = text(plugin, "signed_by");
+            row.distrust = None;
             if let Some(name) = text(plugin, "name") {
                 row.collectors = by_plugin.remove(&name).unwrap_or_default();
             }
@@ -152,6 +168,7 @@ fn same_file(a: &str, b: &str) -> bool {
 
 fn print(list: &List) {
     match &list.host {
+        Some(socket) if socket.starts_with("unix:") => println!("host at {socket}"),
         Some(address) => println!("host at http://{address}"),
         None => println!("no host runs; what the files say:"),
     }
@@ -191,6 +208,10 @@ fn print_collector(head: &str, collector: &Json) {
     );
     if let Some(moved) = collector["moved"].as_str() {
         println!("  moved to a process: {moved}");
+    }
+    let missing = collector["sandbox"]["missing"].as_array();
+    for missing in missing.into_iter().flatten().filter_map(Json::as_str) {
+        println!("  not in its sandbox: {missing}");
     }
     if let Some(error) = collector["last_error"].as_str() {
         println!("  last error: {error}");

@@ -1,9 +1,11 @@
 //! The command line.
 
+mod ask;
 mod list;
 mod run;
 mod validate;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -42,7 +44,8 @@ struct Common {
     /// program, and /usr/lib/dropsonde/plugins].
     #[arg(long, value_name = "DIR")]
     plugins: Vec<PathBuf>,
-    /// Address of the HTTP API; `:0` takes a free port and prints it [default: 127.0.0.1:9811].
+    /// Address of the HTTP API: `:0` takes a free port and prints it, `unix:/path` is a socket
+    /// that only this user can open [default: 127.0.0.1:9811].
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
 }
@@ -64,6 +67,9 @@ struct RunArgs {
     /// Least severe level that is logged to standard error [default: info].
     #[arg(long, value_name = "LEVEL")]
     log: Option<tracing::Level>,
+    /// Admit plugin files that others could have written, with a warning. For development.
+    #[arg(long)]
+    allow_unsafe_permissions: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -96,6 +102,7 @@ impl Common {
             file: self.config.clone(),
             listen: self.listen.clone(),
             plugins: self.plugins.clone(),
+            allow_unsafe_permissions: false,
             environment: Sources::process_environment(),
         }
     }
@@ -110,9 +117,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Writes a line to standard error. Where that can't be written there is nobody to tell.
+fn complain(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 fn fail(code: u8, message: impl std::fmt::Display) -> ExitCode {
     for line in message.to_string().lines() {
-        eprintln!("dropsonde: {line}");
+        complain(format_args!("dropsonde: {line}"));
     }
     ExitCode::from(code)
 }

@@ -4,19 +4,19 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::{EX_CONFIG, Output, RunArgs, fail, runtime};
 use crate::bus::{Overflow, Subscribe, Subscription};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::control::{Builder, Host, StartError};
-use crate::sink::{http, json};
+use crate::sink::{Listener, http, json};
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
-    let sources = args.common.sources();
+    let mut sources = args.common.sources();
+    sources.allow_unsafe_permissions = args.allow_unsafe_permissions;
     let config = match Config::load(&sources) {
         Ok(config) => config,
         Err(errors) => return fail(EX_CONFIG, errors),
@@ -28,6 +28,8 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     tracing_subscriber::fmt()
         .with_max_level(args.log.unwrap_or(config.log))
         .with_writer(std::io::stderr)
+        // A full disk or a reader that has gone must not panic the task that logs.
+        .log_internal_errors(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
     let runtime = match runtime() {
@@ -58,7 +60,7 @@ async fn once(builder: Builder, wait: Duration) -> ExitCode {
     };
     host.settled().await;
     tokio::time::sleep(wait).await;
-    let batches = host.snapshot(Some(Duration::ZERO)).await;
+    let batches = host.snapshot(Duration::ZERO, Duration::MAX).await;
     let mut text = json::snapshot(&batches, clock::wall()).to_string();
     text.push('\n');
     let empty = batches.is_empty();
@@ -73,7 +75,7 @@ async fn once(builder: Builder, wait: Duration) -> ExitCode {
 }
 
 async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
-    let listener = match TcpListener::bind(config.listen).await {
+    let listener = match Listener::bind(&config.listen).await {
         Ok(listener) => listener,
         Err(error) => {
             let text =
@@ -92,11 +94,16 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
             tokio::spawn(print(host.subscribe(request)))
         })
     });
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!("listening on http://{address}");
-        if config.listen.port() == 0 {
-            eprintln!("listening on http://{address}");
-        }
+    let address = listener.url();
+    tracing::info!("listening on {address}");
+    if matches!(config.listen, Listen::Tcp(address) if address.port() == 0) {
+        super::complain(format_args!("listening on {address}"));
+    }
+    if config.listen.is_exposed() {
+        tracing::warn!(
+            "other machines can reach {address}, and the API has no authentication; \
+             127.0.0.1 and unix:/path stay on this machine"
+        );
     }
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(http::serve(listener, host.clone(), async {
@@ -136,6 +143,7 @@ async fn signals(host: &Host) -> ExitCode {
     };
     loop {
         tokio::select! {
+            () = host.ended() => return fail(70, "the host's own code panicked: a bug"),
             _ = terminate.recv() => break tracing::info!("SIGTERM: draining"),
             _ = interrupt.recv() => break tracing::info!("SIGINT: draining"),
             _ = hangup.recv() => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{EX_CONFIG, ValidateArgs, fail, runtime};
-use crate::admission::{Image, check_settings, read_and_stage, scan};
+use crate::admission::{ElfError, Image, Rejection, check_settings, read_and_stage, scan};
 use crate::config::{Config, Sources};
 use crate::control::{Builder, StartError, default_directories};
 use crate::runner::Failure;
@@ -15,6 +15,7 @@ pub(super) fn validate(args: &ValidateArgs) -> ExitCode {
         file: args.file.clone(),
         listen: None,
         plugins: args.plugins.clone(),
+        allow_unsafe_permissions: false,
         environment: Sources::process_environment(),
     };
     let config = match Config::load(&sources) {
@@ -42,11 +43,17 @@ pub(super) fn validate(args: &ValidateArgs) -> ExitCode {
 async fn check(config: &Config, directories: &[PathBuf]) -> Result<Vec<String>, StartError> {
     let services = Builder::services(config, false)?.0;
     let (found, _) = scan(directories, &HashSet::new());
-    let images: BTreeMap<String, Image> = found
-        .keys()
-        .filter_map(|path| read_and_stage(&services.staging, path, 0).ok())
-        .map(|image| (image.manifest.name.clone(), image))
-        .collect();
+    let mut images: BTreeMap<String, Image> = BTreeMap::new();
+    let mut refused = Vec::new();
+    for path in found.keys() {
+        match read_and_stage(&services.staging, path, 0, &config.trust) {
+            Ok((image, _)) => {
+                images.insert(image.manifest.name.clone(), image);
+            }
+            Err(Rejection::Elf(ElfError::NoManifest)) => {} // some other library
+            Err(rejection) => refused.push(format!("{} {rejection}", path.display())),
+        }
+    }
     let mut problems = Vec::new();
     for spec in config.collectors.values() {
         let Some(image) = images.get(&*spec.plugin) else {
@@ -57,6 +64,7 @@ async fn check(config: &Config, directories: &[PathBuf]) -> Result<Vec<String>, 
             let error =
                 format!("there is no plugin `{}` in {}; {hint}", spec.plugin, looked.join(", "));
             problems.push(spec.error("plugin", &error).to_string());
+            problems.append(&mut refused); // it may be one of these
             continue;
         };
         match check_settings(&services, image, spec).await {

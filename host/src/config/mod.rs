@@ -3,12 +3,14 @@
 //! Precedence, highest first: flags; environment (`DROPSONDE__SECTION__KEY`); the file; the
 //! `conf.d/*.toml` beside it, of which the last in order of name wins; defaults.
 
+mod listen;
 mod node;
 mod section;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +19,11 @@ use dropsonde_plugin_api::abi::Capability;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use listen::Listen;
 pub use node::Origin;
 pub(crate) use section::suggestion;
 
+use crate::admission::Trust;
 use crate::runner::Isolation;
 use crate::schedule::MIN_INTERVAL;
 use crate::slot::RestartPolicy;
@@ -44,11 +48,18 @@ pub struct Sources {
     pub listen: Option<String>,
     /// `--plugins`; they replace the directories of the file.
     pub plugins: Vec<PathBuf>,
+    /// `--allow-unsafe-permissions`.
+    pub allow_unsafe_permissions: bool,
     /// The environment.
     pub environment: Vec<(String, String)>,
 }
 
 impl Sources {
+    fn main_file(&self) -> PathBuf {
+        let file = self.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+        std::path::absolute(&file).unwrap_or(file)
+    }
+
     /// The environment of this process, as far as it is text.
     pub fn process_environment() -> Vec<(String, String)> {
         std::env::vars_os()
@@ -61,7 +72,7 @@ impl Sources {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where the HTTP API listens.
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// Where collectors keep their state.
     pub state_dir: PathBuf,
     /// Where checked plugin files are copied to; must allow execution.
@@ -72,6 +83,8 @@ pub struct Config {
     pub directories: Option<Vec<PathBuf>>,
     /// Start a collector with default settings for each plugin that no `[collectors.*]` uses.
     pub autostart: bool,
+    /// What is asked of plugin files beyond being intact.
+    pub(crate) trust: Trust,
     /// How restarts are paced.
     pub restart: RestartPolicy,
     /// What holds for collectors that don't say otherwise.
@@ -80,6 +93,8 @@ pub struct Config {
     pub collectors: BTreeMap<String, CollectorSpec>,
     /// The files that were read.
     pub files: Vec<PathBuf>,
+    /// The user's file, whether it is there or not.
+    pub file: PathBuf,
 }
 
 /// What holds for collectors that don't say otherwise.
@@ -95,6 +110,8 @@ pub struct Defaults {
     pub limits: Limits,
     /// What plugins may do beyond reading, if their manifest asks for it.
     pub allow: Vec<Capability>,
+    /// Whether runner processes are confined; false is for debugging.
+    pub sandbox: bool,
 }
 
 /// What a runner process may use; past it, it is ended with the limit as the cause.
@@ -108,6 +125,9 @@ pub struct Limits {
     pub processes: u64,
     /// Size of a file that it writes, bytes.
     pub file_size: u64,
+    /// Records of one stream in one batch; those beyond are left out and counted. Holds in
+    /// thread mode too.
+    pub rows: u64,
     /// CPU time, as a percentage of one CPU; 200 are two CPUs. Needs cgroups.
     pub cpu_percent: u64,
 }
@@ -119,6 +139,7 @@ impl Default for Limits {
             open_files: 4096,
             processes: 64,
             file_size: 64 << 20,
+            rows: 10_000,
             cpu_percent: 100,
         }
     }
@@ -143,6 +164,8 @@ pub struct CollectorSpec {
     pub limits: Limits,
     /// What its plugin may do beyond reading, if its manifest asks for it.
     pub allow: Vec<Capability>,
+    /// Whether its runner process is confined; false is for debugging.
+    pub sandbox: bool,
     /// Whether the host is ready only when this collector is.
     pub required: bool,
     settings: Option<Node>,
@@ -162,6 +185,7 @@ impl PartialEq for CollectorSpec {
             && self.isolation == other.isolation
             && self.limits == other.limits
             && self.allow == other.allow
+            && self.sandbox == other.sandbox
             && self.required == other.required
             && self.settings_json() == other.settings_json()
     }
@@ -183,6 +207,7 @@ impl CollectorSpec {
             isolation: defaults.isolation,
             limits: defaults.limits,
             allow: defaults.allow.clone(),
+            sandbox: defaults.sandbox,
             required: false,
             settings: None,
             at: Origin::Default,
@@ -199,6 +224,7 @@ impl CollectorSpec {
         self.isolation != other.isolation
             || self.limits != other.limits
             || self.allow != other.allow
+            || self.sandbox != other.sandbox
             || self.settings_json() != other.settings_json()
     }
 
@@ -258,6 +284,18 @@ impl fmt::Display for ConfigError {
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl Config {
+    /// Tells whether the files may have changed, through links too: inode, size and time of the
+    /// last change of each.
+    pub(crate) fn print(&self) -> Vec<(PathBuf, (u64, u64, i64, i64))> {
+        let files = parts_of(&self.file).into_iter().chain([self.file.clone()]);
+        files
+            .filter_map(|file| {
+                let meta = std::fs::metadata(&file).ok()?;
+                Some((file, (meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec())))
+            })
+            .collect()
+    }
+
     /// Reads all layers. Blocks on files.
     pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
         let mut problems = Problems::default();
@@ -283,19 +321,24 @@ impl Config {
 
 /// The files in order of precedence, lowest first, as absolute paths: file watches speak of those.
 fn files_of(sources: &Sources) -> Vec<PathBuf> {
-    let file = sources.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
-    let file = std::path::absolute(&file).unwrap_or(file);
+    let file = sources.main_file();
+    let mut files = parts_of(&file);
+    // One that a person named is read even if it is not there: that is an error.
+    if sources.file.is_some() || file.exists() {
+        files.push(file);
+    }
+    files
+}
+
+/// The files of the `conf.d` beside a file, in order of name.
+fn parts_of(file: &Path) -> Vec<PathBuf> {
     let directory = file.parent().unwrap_or(Path::new("/")).join("conf.d");
-    let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     files.sort();
-    // One that a person named is read even if it is not there: that is an error.
-    if sources.file.is_some() || file.exists() {
-        files.push(file);
-    }
     files
 }
 
@@ -322,7 +365,7 @@ fn validate(
 ) -> Option<Config> {
     let mut root = Section::new("", Some(tree), problems);
     let mut host = Section::new("host", root.node("host"), problems);
-    let listen = listen(&mut host, sources, problems);
+    let listen = listen::read(&mut host, sources, problems);
     let state_dir = host.value("state_dir", problems, text).map(PathBuf::from);
     let runtime_dir = host.value("runtime_dir", problems, text).map(PathBuf::from);
     let log = host.value("log", problems, |node| {
@@ -338,6 +381,7 @@ fn validate(
     let mut plugins = Section::new("plugins", root.node("plugins"), problems);
     let directories = plugins.value("directories", problems, texts);
     let autostart = plugins.value("autostart", problems, flag).unwrap_or(true);
+    let trust = trust::read(&mut plugins, sources, problems);
     plugins.finish(problems);
 
     let restart = restart(Section::new("restart", root.node("restart"), problems), problems);
@@ -348,6 +392,7 @@ fn validate(
         isolation: section.value("isolation", problems, isolation).unwrap_or(Isolation::Process),
         limits: limits(&mut section, Limits::default(), problems),
         allow: section.value("allow", problems, capabilities).unwrap_or(vec![Capability::Perf]),
+        sandbox: section.value("sandbox", problems, flag).unwrap_or(true),
     };
     section.finish(problems);
     let collectors = collectors(root.node("collectors"), &defaults, problems);
@@ -368,31 +413,13 @@ fn validate(
         log: log.unwrap_or(tracing::Level::INFO),
         directories,
         autostart,
+        trust,
         restart,
         defaults,
         collectors,
         files,
+        file: sources.main_file(),
     })
-}
-
-fn listen(
-    host: &mut Section<'_>,
-    sources: &Sources,
-    problems: &mut Problems,
-) -> Option<SocketAddr> {
-    fn parse(text: &str) -> Result<SocketAddr, String> {
-        let full = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
-        full.parse().map_err(|_| {
-            format!("`{text}` is no address; write \"{DEFAULT_LISTEN}\", or \":0\" for a free port")
-        })
-    }
-    let configured = host.value("listen", problems, |node| parse(&text(node)?));
-    match &sources.listen {
-        Some(flag) => {
-            parse(flag).map_err(|message| problems.add(&Origin::Flag("--listen"), "", message)).ok()
-        }
-        None => configured.or_else(|| parse(DEFAULT_LISTEN).ok()),
-    }
 }
 
 fn restart(mut section: Section<'_>, problems: &mut Problems) -> RestartPolicy {
@@ -403,6 +430,10 @@ fn restart(mut section: Section<'_>, problems: &mut Problems) -> RestartPolicy {
         limit: section.value("limit", problems, count).unwrap_or(default.limit),
         window: section.value("window", problems, duration).unwrap_or(default.window),
     };
+    if policy.initial > policy.max {
+        let at = section.at();
+        problems.add(&at, "restart", "`initial` is longer than `max`");
+    }
     section.finish(problems);
     policy
 }
@@ -416,6 +447,7 @@ fn limits(section: &mut Section<'_>, base: Limits, problems: &mut Problems) -> L
         open_files: section.value("open_files", problems, count).unwrap_or(base.open_files),
         processes: section.value("processes", problems, count).unwrap_or(base.processes),
         file_size: section.value("file_size", problems, size).unwrap_or(base.file_size),
+        rows: section.value("rows", problems, count).unwrap_or(base.rows),
         cpu_percent: section.value("cpu_percent", problems, count).unwrap_or(base.cpu_percent),
     };
     section.finish(problems);
@@ -479,6 +511,7 @@ fn collector(
     if let Some(allow) = section.value("allow", problems, capabilities) {
         spec.allow = allow;
     }
+    spec.sandbox = section.value("sandbox", problems, flag).unwrap_or(spec.sandbox);
     spec.required = section.value("required", problems, flag).unwrap_or(false);
     spec.at = node.key.clone();
     spec.settings = section.node("settings").cloned();

@@ -63,6 +63,12 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Where one of its keys stands.
+    pub(super) fn at(&self) -> Origin {
+        let first = self.table.and_then(|table| table.values().next());
+        first.map_or(Origin::Default, |node| node.key.clone())
+    }
+
     pub(super) fn child(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
@@ -121,6 +127,9 @@ pub(super) fn texts(node: &Node) -> Result<Vec<String>, String> {
     }
 }
 
+/// Longest duration that makes sense, and far from where sums of times overflow.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 pub(super) fn duration(node: &Node) -> Result<Duration, String> {
     let expected = "expected a duration such as \"500ms\", \"1s\" or \"5min\"";
     let Tree::Scalar(Value::String(text)) = &node.tree else {
@@ -128,6 +137,7 @@ pub(super) fn duration(node: &Node) -> Result<Duration, String> {
     };
     match humantime::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("the duration must be above 0".to_owned()),
+        Ok(duration) if duration > LONGEST => Err("the longest duration is one year".to_owned()),
         Ok(duration) => Ok(duration),
         Err(error) => Err(format!("{expected}: {error}")),
     }

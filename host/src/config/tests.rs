@@ -128,3 +128,35 @@ fn moving_a_setting_to_another_line_changes_nothing() {
         load("\n# moved\n[collectors.a.settings]\nx = 1\n[collectors.a]\ninterval = \"1s\"\n");
     assert_eq!(before.unwrap().collectors, after.unwrap().collectors);
 }
+
+#[test]
+fn a_key_that_is_none_is_named_with_its_own_place() {
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let found = errors(&format!(
+        "[plugins]\ntrusted_keys = [\n  \"{key}\",\n  \"RWnonsense\",\n  5,\n]\nrequire_signature = true\n"
+    ));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(
+        found[0].starts_with(
+            "4:3: plugins.trusted_keys[1]: is no minisign public key; write the second"
+        )
+    );
+    assert!(found[1].starts_with("5:3: plugins.trusted_keys[2]: expected a string, found"));
+
+    let good = load(&format!("[plugins]\ntrusted_keys = [\"{key}\"]\nrequire_signature = true\n"));
+    let trust = good.unwrap().trust;
+    assert_eq!((trust.keys.len(), trust.require_signature), (1, true));
+    assert!(!trust.allow_unsafe_permissions);
+}
+
+#[test]
+fn a_signature_can_be_required_only_where_a_key_is_trusted() {
+    let found = errors("[plugins]\nrequire_signature = true\n");
+    assert_eq!(
+        found,
+        [
+            "2:21: plugins.require_signature: no key is trusted, so no plugin could be admitted; set plugins.trusted_keys"
+        ]
+    );
+    assert!(load("[plugins]\nrequire_signature = false\n").is_ok());
+}

@@ -11,14 +11,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::plugins::Plugins;
 use super::{Checked, Command, ConfigStatus, Loader, PluginStatus, ReloadOutcome, Services};
 use crate::admission::{
-    ChangeStream, Changes, Image, Probed, Rejection, Scanned, Watcher, probe, read_and_stage, scan,
+    ChangeStream, Changes, Image, KeyId, Probed, Rejection, Scanned, Watcher, is_busy, probe,
+    read_and_stage, scan,
 };
 use crate::config::{CollectorSpec, Config};
-use crate::runner::Failure;
+use crate::runner::{Failure, remove_if_empty};
 use crate::slot::{SlotCommand, SlotHandle, SlotStatus};
 
 /// Where plugins are looked for without configuration, besides the directory of the binary.
 pub(crate) const SYSTEM_PLUGINS: &str = "/usr/lib/dropsonde/plugins";
+
+type ConfigPrint = Vec<(PathBuf, (u64, u64, i64, i64))>;
 
 /// How often the directories are looked at without being told: one may have been made or
 /// replaced, and not every file system tells.
@@ -38,6 +41,10 @@ pub(super) struct Core {
     status: watch::Sender<Arc<CoreStatus>>,
     /// Directories that could not be watched, so that each is named once.
     unwatched: HashSet<PathBuf>,
+    /// The configuration's files as they were when they were last read.
+    config_print: ConfigPrint,
+    /// The same, of those that could not be read.
+    unreadable: HashSet<PathBuf>,
 }
 
 struct Running {
@@ -68,6 +75,7 @@ impl Core {
         queue: mpsc::UnboundedReceiver<Command>,
     ) -> watch::Receiver<Arc<CoreStatus>> {
         let (status, receiver) = watch::channel(Arc::default());
+        let config_print = config.print();
         let core = Self {
             services,
             config,
@@ -81,6 +89,8 @@ impl Core {
             config_status: ConfigStatus::default(),
             status,
             unwatched: HashSet::new(),
+            config_print,
+            unreadable: HashSet::new(),
         };
         let watching = commands.clone();
         tokio::spawn(async move {
@@ -107,8 +117,13 @@ impl Core {
             let Some(command) = command else { return };
             match command {
                 Command::Patrol => {
+                    let print = self.config.print();
+                    let edited = print != self.config_print;
+                    if edited && !self.busy.contains(&self.config.file) {
+                        self.reload();
+                    }
                     self.watch();
-                    if !self.look() {
+                    if !self.look() && !edited {
                         continue; // nothing to publish
                     }
                 }
@@ -117,6 +132,7 @@ impl Core {
                 Command::Reload { done } => {
                     let outcome = self.reload();
                     self.look();
+                    self.check_again(|_| true);
                     if let Some(done) = done {
                         let _ = done.send(outcome);
                     }
@@ -187,9 +203,17 @@ impl Core {
 
     /// Compares the directories with what is known of them; says whether anything is different.
     fn look(&mut self) -> bool {
-        let (found, _) = scan(&self.directories(), &self.busy);
+        let (mut found, unreadable) = scan(&self.directories(), &self.busy);
+        for (directory, error) in &unreadable {
+            if !self.unreadable.contains(directory) {
+                tracing::error!(directory = %directory.display(), "can't be read: {error}; its plugins stay as they are");
+            }
+            let known = self.known.iter().filter(|(path, _)| path.parent() == Some(directory));
+            found.extend(known.map(|(path, print)| (path.clone(), print.clone())));
+        }
+        self.unreadable = unreadable.into_iter().map(|(directory, _)| directory).collect();
         let busy = &self.busy;
-        let (changed, gone) = self.plugins.diff(&self.known, &found, |path| busy.contains(path));
+        let (changed, gone) = self.plugins.diff(&self.known, &found, |path| is_busy(busy, path));
         let different = !changed.is_empty() || !gone.is_empty();
         for path in changed {
             self.check(path);
@@ -213,23 +237,26 @@ impl Core {
         let services = self.services.clone();
         let specs = self.config.collectors.clone();
         let defaults = self.config.defaults.clone();
+        let trust = self.config.trust.clone();
         let commands = self.commands.clone();
         tokio::spawn(async move {
             let staged = tokio::task::spawn_blocking({
                 let (services, path) = (services.clone(), path.clone());
-                move || read_and_stage(&services.staging, &path, 0)
+                move || read_and_stage(&services.staging, &path, 0, &trust)
             });
             let checked = match staged.await {
-                Ok(Ok(image)) if in_use.is_some_and(|used| used.hash == image.hash) => {
-                    Ok(Checked::Unchanged)
+                Ok(Ok((image, signed_by)))
+                    if in_use.is_some_and(|used| used.hash == image.hash) =>
+                {
+                    Ok(Checked::Unchanged { signed_by })
                 }
-                Ok(Ok(image)) => {
+                Ok(Ok((image, signed_by))) => {
                     let plugin = image.manifest.name.clone();
                     let spec =
                         specs.into_values().find(|spec| *spec.plugin == *plugin && spec.enabled);
                     let spec = spec.unwrap_or_else(|| CollectorSpec::auto(&plugin, &defaults));
                     match probe(&services, &image, spec).await {
-                        Ok(probed) => Ok(Checked::Admitted(Box::new((image, probed)))),
+                        Ok(probed) => Ok(Checked::Admitted(Box::new((image, signed_by, probed)))),
                         Err(failure) => Err(Rejection::Probe(failure)),
                     }
                 }
@@ -248,17 +275,36 @@ impl Core {
             return;
         }
         match checked {
-            Ok(Checked::Unchanged) => file.rejection = None,
-            Ok(Checked::Admitted(admitted)) => self.admit(path, admitted.0, admitted.1),
+            Ok(Checked::Unchanged { signed_by }) => {
+                file.rejection = None;
+                file.signed_by = signed_by;
+            }
+            Ok(Checked::Admitted(admitted)) => {
+                let (image, signed_by, probed) = *admitted;
+                self.admit(path, image, signed_by, probed);
+            }
             Err(rejection) => self.reject(path, rejection),
         }
     }
 
-    fn admit(&mut self, path: &Path, mut image: Image, probed: Probed) {
+    fn admit(&mut self, path: &Path, mut image: Image, signed_by: Option<KeyId>, probed: Probed) {
         let plugin = image.manifest.name.clone();
-        if let Some(other) = self.plugins.other(&plugin, path) {
-            let other = other.display().to_string();
-            return self.reject(path, Rejection::Duplicate { name: plugin, other });
+        if let Some(other) = self.plugins.other(&plugin, path).map(Path::to_owned) {
+            // The first by order of directory, then of name, whichever was checked first.
+            let (first, second) = if self.rank(path) < self.rank(&other) {
+                (path.to_owned(), other)
+            } else {
+                (other, path.to_owned())
+            };
+            let first_shown = first.display().to_string();
+            let duplicate = Rejection::Duplicate { name: plugin.clone(), other: first_shown };
+            if second == path {
+                return self.reject(path, duplicate);
+            }
+            if let Some(file) = self.plugins.files.get_mut(&second) {
+                file.image = None;
+            }
+            self.reject(&second, duplicate);
         }
         let Some(file) = self.plugins.files.get(path) else { return };
         let old = file.image.clone();
@@ -274,6 +320,7 @@ impl Core {
         let image = Arc::new(image);
         let Some(file) = self.plugins.files.get_mut(path) else { return };
         file.image = Some(image.clone());
+        file.signed_by = signed_by;
         file.rejection = None;
         let (shown, generation) = (path.display().to_string(), image.generation);
         tracing::info!(
@@ -332,6 +379,21 @@ impl Core {
         let gone = Some((plugin.as_str(), image.generation));
         self.services.events.plugin(&self.services.bus, "removed", &shown, gone, None);
         self.stop_plugin(&plugin);
+        self.check_again(|rejection| matches!(rejection, Rejection::Duplicate { .. }));
+    }
+
+    fn rank(&self, path: &Path) -> (usize, PathBuf) {
+        let directories = self.directories();
+        let position = directories.iter().position(|directory| path.parent() == Some(directory));
+        (position.unwrap_or(usize::MAX), path.to_owned())
+    }
+
+    /// Checks rejected files once more: what was wrong may have been mended beside them.
+    fn check_again(&mut self, which: impl Fn(&Rejection) -> bool) {
+        let files = self.plugins.files.iter();
+        let rejected = files.filter(|(_, file)| file.rejection.as_ref().is_some_and(&which));
+        let paths: Vec<PathBuf> = rejected.map(|(path, _)| path.clone()).collect();
+        paths.into_iter().for_each(|path| self.check(path));
     }
 
     fn stop_plugin(&mut self, plugin: &str) {
@@ -386,6 +448,7 @@ impl Core {
 
     /// Reads the configuration again and applies the difference.
     fn reload(&mut self) -> ReloadOutcome {
+        self.config_print = self.config.print();
         let config = match (self.loader)() {
             Ok(config) => config,
             Err(errors) => {
@@ -417,11 +480,19 @@ impl Core {
         }
         let moved =
             config.directories != self.config.directories || config.files != self.config.files;
+        let trusts_others = config.trust != self.config.trust;
         self.config = config;
+        if trusts_others {
+            // Who may have written and signed the files is asked anew.
+            let files: Vec<PathBuf> = self.plugins.files.keys().cloned().collect();
+            files.into_iter().for_each(|path| self.check(path));
+        }
         if moved {
             self.watch();
         }
         let collectors = self.apply();
+        // What failed its trial may have failed for its settings or its deadline.
+        self.check_again(|rejection| matches!(rejection, Rejection::Probe(_)));
         tracing::info!(?collectors, "the configuration was applied");
         self.config_status.applied += 1;
         self.services.events.config(&self.services.bus, "applied", collectors.clone(), None);
@@ -532,6 +603,7 @@ impl Core {
         for stopped in stopping {
             let _ = tokio::time::timeout(Duration::from_secs(6), stopped).await;
         }
+        remove_if_empty(&self.services.state_dir);
         self.services.events.clear();
         self.services.spawner.end().await;
         self.plugins = Plugins::default();

@@ -188,36 +188,58 @@ impl Host {
     }
 
     /// The snapshot streams of all collectors, each no older than `max_age` where that can be
-    /// had; a stream that can't be read is left out. `None`: no older than its collector's own
-    /// interval, so that nothing is read that would not be read anyway.
-    pub async fn snapshot(&self, max_age: Option<Duration>) -> Vec<Arc<Batch>> {
+    /// had within `patience`, otherwise as it is; a stream without a batch is left out.
+    pub async fn snapshot(&self, max_age: Duration, patience: Duration) -> Vec<Arc<Batch>> {
+        let reads: Vec<_> = self
+            .by_collector()
+            .into_values()
+            .map(|streams| {
+                let host = self.clone();
+                tokio::spawn(async move {
+                    let read = tokio::time::timeout(patience, host.read(&streams, max_age)).await;
+                    read.ok().and_then(Result::ok).unwrap_or_else(|| host.last(&streams))
+                })
+            })
+            .collect();
+        let mut batches = Vec::new();
+        for read in reads {
+            batches.extend(read.await.unwrap_or_default());
+        }
+        batches
+    }
+
+    /// The last batches of all snapshot streams; never waits and reads nothing. A collector that
+    /// has not delivered for three of its intervals is left out: its values are no longer so.
+    pub fn latest(&self) -> Vec<Arc<Batch>> {
         let intervals: HashMap<String, f64> = self
             .status()
             .collectors
             .into_iter()
             .map(|collector| (collector.name, collector.interval_seconds))
             .collect();
+        let now = clock::monotonic();
+        let is_current = |batch: &Arc<Batch>| {
+            let own = intervals.get(&*batch.stream.collector).copied().unwrap_or(1.0);
+            now.saturating_sub(batch.monotonic).as_secs_f64() <= 3.0 * own + 1.0
+        };
+        let all = self.by_collector().into_values().flat_map(|streams| self.last(&streams));
+        let batches: Vec<_> = all.filter(is_current).collect();
+        batches.iter().for_each(|_| self.services.bus.count_cache_hit());
+        batches
+    }
+
+    fn last(&self, streams: &[Arc<StreamInfo>]) -> Vec<Arc<Batch>> {
+        streams.iter().filter_map(|stream| self.services.bus.latest(&stream.topic)).collect()
+    }
+
+    fn by_collector(&self) -> BTreeMap<Arc<str>, Vec<Arc<StreamInfo>>> {
         let mut by_collector: BTreeMap<Arc<str>, Vec<Arc<StreamInfo>>> = BTreeMap::new();
         for stream in self.services.bus.streams() {
             if stream.topic.starts_with("metrics.") {
                 by_collector.entry(stream.collector.clone()).or_default().push(stream);
             }
         }
-        let reads: Vec<_> = by_collector
-            .into_iter()
-            .map(|(collector, streams)| {
-                let own = intervals.get(&*collector).copied().unwrap_or(1.0);
-                // A tick takes a moment to arrive.
-                let own = Duration::from_secs_f64(own) + Duration::from_millis(250);
-                let (host, age) = (self.clone(), max_age.unwrap_or(own));
-                tokio::spawn(async move { host.read(&streams, age).await })
-            })
-            .collect();
-        let mut batches = Vec::new();
-        for read in reads {
-            batches.extend(read.await.ok().and_then(Result::ok).unwrap_or_default());
-        }
-        batches
+        by_collector
     }
 
     /// Streams of one collector: the last batches where they are fresh enough, and one round for
@@ -247,7 +269,7 @@ impl Host {
             self.commands.send(command).map_err(|_| ended())?;
             answer.await.map_err(|_| ended())??;
         }
-        Ok(streams.iter().filter_map(|stream| bus.latest(&stream.topic)).collect())
+        Ok(self.last(streams))
     }
 
     /// Reads the configuration again and looks at all plugin files.
@@ -262,6 +284,12 @@ impl Host {
         let (done, known) = oneshot::channel();
         let command = Command::Restart { collector: collector.to_owned(), done };
         self.commands.send(command).is_ok() && known.await.unwrap_or(false)
+    }
+
+    /// Resolves when the host has ended, by [`shutdown`](Self::shutdown) or because its own code
+    /// panicked.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
     }
 
     /// Stops the collectors and removes the copies of their plugins. Takes as long as the

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use tokio::sync::oneshot;
 
-use crate::admission::{Changes, Image, Probed, Rejection};
+use crate::admission::{Changes, Image, KeyId, Probed, Rejection};
 use crate::config::{Config, ConfigErrors};
 
 /// What changes the running system.
@@ -42,9 +42,9 @@ pub(crate) type CollectAnswer = Result<(), crate::runner::Failure>;
 /// An image that was admitted, or the note that the file is what already runs.
 pub(crate) enum Checked {
     /// The bytes are those of the image that is in use.
-    Unchanged,
+    Unchanged { signed_by: Option<KeyId> },
     /// It passed.
-    Admitted(Box<(Image, Probed)>),
+    Admitted(Box<(Image, Option<KeyId>, Probed)>),
 }
 
 /// What a reload of the configuration did.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dropsonde_plugin_api::abi::Manifest;
 
 use super::PluginStatus;
-use crate::admission::{Image, Rejection, Scanned};
+use crate::admission::{Image, KeyId, Rejection, Scanned};
 
 /// The plugin files, by path.
 #[derive(Default)]
@@ -22,6 +22,8 @@ pub(super) struct Plugins {
 pub(super) struct File {
     /// What is in use of it.
     pub(super) image: Option<Arc<Image>>,
+    /// Who signed what is in use.
+    pub(super) signed_by: Option<KeyId>,
     /// Why the file as it is now is not in use.
     pub(super) rejection: Option<Rejection>,
     pub(super) rejections: u64,
@@ -100,6 +102,7 @@ impl File {
             kind: manifest.map(|manifest| manifest.kind),
             generation: image.map_or(0, |image| image.generation),
             sha256: image.map(|image| hex(&image.hash)),
+            signed_by: self.signed_by.map(|key| key.to_string()),
             state: match (&self.rejection, image, self.checking) {
                 (_, _, true) => "checking",
                 (Some(_), _, _) => "rejected",

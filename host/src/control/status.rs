@@ -27,6 +27,8 @@ pub struct PluginStatus {
     pub generation: u32,
     /// SHA-256 of the image that is in use.
     pub sha256: Option<String>,
+    /// Id of the trusted key that signed the image that is in use.
+    pub signed_by: Option<String>,
     /// `admitted`, `rejected`, or `checking`. A rejected file may still have an older
     /// generation in use.
     pub state: &'static str,

@@ -33,6 +33,18 @@ pub struct ColumnData {
     pub validity: Vec<u8>,
 }
 
+impl RawBatch {
+    /// Leaves out the rows beyond `most` of a checked batch; says how many those were.
+    pub(crate) fn truncate(&mut self, most: usize) -> usize {
+        let beyond = self.rows.saturating_sub(most);
+        if beyond > 0 {
+            self.rows = most;
+            self.columns.iter_mut().for_each(|column| column.truncate(most));
+        }
+        beyond
+    }
+}
+
 /// Storage of a column by its type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Data {
@@ -154,6 +166,20 @@ impl ColumnData {
         };
         let data = Data::F64(values.into_iter().map(Option::unwrap_or_default).collect());
         Self { data, validity }
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.validity.truncate(rows);
+        match &mut self.data {
+            Data::U64(values) => values.truncate(rows),
+            Data::I64(values) => values.truncate(rows),
+            Data::F64(values) => values.truncate(rows),
+            Data::Bool(values) => values.truncate(rows),
+            Data::Text { ends, bytes } => {
+                ends.truncate(rows);
+                bytes.truncate(ends.last().map_or(0, |end| *end as usize));
+            }
+        }
     }
 
     /// Whether the value of a row is present.

@@ -157,6 +157,12 @@ pub(crate) fn check_schemas(schemas: &[StreamSchema]) -> Result<(), SchemaError>
         if !streams.insert(stream.name.as_str()) {
             return fail(stream, "declared twice; name one with #[record(stream = \"…\")]".into());
         }
+        let shadowed = schemas.iter().any(|other| {
+            other.name.is_empty() && other.columns.iter().any(|column| column.name == stream.name)
+        });
+        if shadowed {
+            return fail(stream, "the main stream has a column of this name; rename one".into());
+        }
         if stream.columns.is_empty() || stream.columns.len() > MAX_COLUMNS {
             return fail(stream, format!("a stream has 1 to {MAX_COLUMNS} columns"));
         }

@@ -2,7 +2,7 @@
 //! one thread reads requests, the main thread serves the plugin.
 
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Sender};
@@ -12,7 +12,8 @@ use rustix::process::{Pid, Signal};
 
 use super::frame;
 use super::limits;
-use super::protocol::{Begin, Failure, Reply, Request};
+use super::protocol::{Failure, Reply, Request};
+use super::sandbox;
 use super::worker::{self, Out, StopFlag};
 
 /// First argument of a runner process; the second is the host's process id.
@@ -42,21 +43,35 @@ fn serve(parent: Option<i32>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let (sender, requests) = mpsc::channel();
-    let stop = Arc::new(StopFlag::default());
+    let closed = sandbox::close_inherited(socket.as_fd());
     let out: Arc<dyn Out> = match socket.try_clone() {
         Ok(socket) => Arc::new(SocketOut { state: Mutex::new((socket, Vec::new())) }),
         Err(_) => return ExitCode::FAILURE,
     };
+    let mut incoming = Incoming { socket, received: Vec::new() };
+    let Request::Begin(begin) = incoming.next() else { return ExitCode::FAILURE };
+    // Limits and sandbox come before the second thread: Landlock confines the calling thread and
+    // what that starts, and a plugin could have its signal handlers run on any other.
+    if let Err(error) = limits::apply(&begin.limits) {
+        let failure = Failure::Spawn(format!("its limits were refused: {error}"));
+        out.send(Reply::Closed(Some(failure)));
+        return ExitCode::SUCCESS;
+    }
+    out.send(Reply::Confined(sandbox::apply(&begin, closed)));
+    let (sender, requests) = mpsc::channel();
+    if sender.send(Request::Begin(begin)).is_err() {
+        return ExitCode::FAILURE;
+    }
+    let stop = Arc::new(StopFlag::default());
     let flag = stop.clone();
     let reader = std::thread::Builder::new()
         .name("dropsonde-read".into())
         .stack_size(256 << 10)
-        .spawn(move || read_requests(socket, &sender, &flag));
+        .spawn(move || read_requests(incoming, &sender, &flag));
     if reader.is_err() {
         return ExitCode::FAILURE;
     }
-    let (loaded, failure) = worker::run(&requests, out.clone(), stop, bound);
+    let (loaded, failure) = worker::run(&requests, out.clone(), stop);
     out.send(Reply::Closed(failure));
     // The process ends here; what the plugin left running ends with it, so the library is not
     // closed under it.
@@ -64,12 +79,6 @@ fn serve(parent: Option<i32>) -> ExitCode {
         loaded.leak();
     }
     ExitCode::SUCCESS
-}
-
-/// What holds from here on, before the plugin is loaded.
-fn bound(begin: &Begin) -> Result<(), Failure> {
-    let refused = |error| Failure::Spawn(format!("its limits were refused: {error}"));
-    limits::apply(&begin.limits).map_err(refused)
 }
 
 /// Ties this process to the host's life and takes away what no collector needs.
@@ -92,31 +101,43 @@ fn take_socket() -> rustix::io::Result<UnixStream> {
     Ok(UnixStream::from(socket))
 }
 
-fn read_requests(mut socket: UnixStream, sender: &Sender<Request>, stop: &StopFlag) {
-    let mut received = Vec::new();
-    let mut chunk = [0; 4096];
+fn read_requests(mut incoming: Incoming, sender: &Sender<Request>, stop: &StopFlag) {
     loop {
-        match frame::take::<Request>(&mut received) {
-            Ok(Some(request)) => {
-                if matches!(request, Request::Stop) {
-                    stop.stop();
-                }
-                if sender.send(request).is_err() {
-                    return;
-                }
-                continue;
-            }
-            Ok(None) => {}
-            Err(error) => {
-                eprintln!("the host sent no request: {error}");
-                std::process::exit(1);
-            }
+        let request = incoming.next();
+        if matches!(request, Request::Stop) {
+            stop.stop();
         }
-        match socket.read(&mut chunk) {
-            Ok(0) => std::process::exit(0), // the host let go
-            Ok(length) => received.extend_from_slice(&chunk[..length]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => std::process::exit(1),
+        if sender.send(request).is_err() {
+            return;
+        }
+    }
+}
+
+/// What the host asks.
+struct Incoming {
+    socket: UnixStream,
+    received: Vec<u8>,
+}
+
+impl Incoming {
+    /// Waits for the next request. The process ends when there can be none any more.
+    fn next(&mut self) -> Request {
+        let mut chunk = [0; 4096];
+        loop {
+            match frame::take(&mut self.received) {
+                Ok(Some(request)) => return request,
+                Ok(None) => {}
+                Err(error) => {
+                    eprintln!("the host sent no request: {error}");
+                    std::process::exit(1);
+                }
+            }
+            match self.socket.read(&mut chunk) {
+                Ok(0) => std::process::exit(0), // the host let go
+                Ok(length) => self.received.extend_from_slice(&chunk[..length]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => std::process::exit(1),
+            }
         }
     }
 }

@@ -5,8 +5,10 @@ mod cgroup;
 pub(crate) mod child;
 mod frame;
 mod limits;
+mod log_gate;
 mod process;
 mod protocol;
+mod sandbox;
 mod spawner;
 mod thread;
 #[allow(unsafe_code)] // the callbacks that a plugin calls: from raw pointers back to references
@@ -21,6 +23,8 @@ pub(crate) use cgroup::Cgroups;
 pub(crate) use process::start as start_process;
 pub use protocol::Failure;
 pub(crate) use protocol::{Begin, Reply, Request};
+pub use sandbox::Sandbox;
+pub(crate) use sandbox::remove_if_empty;
 pub(crate) use spawner::Spawner;
 pub(crate) use thread::{Quiet, THREAD_LOADS_MAX, Threads};
 

@@ -14,9 +14,11 @@ use tokio::sync::mpsc;
 use super::cgroup::Cgroup;
 use super::frame;
 use super::limits::show_bytes;
+use super::log_gate::LogGate;
 use super::protocol::{Begin, Failure, Reply, Request};
 use super::spawner::{Spawned, Spawner};
 use super::{Isolation, Link, Runner};
+use crate::clock;
 use crate::config::Limits;
 
 /// Replies that wait for the slot; a runner that is faster waits at its socket.
@@ -254,13 +256,20 @@ fn signal_name(signal: i32) -> String {
 /// long is cut. Ends when every holder of the pipe has closed it or the child has ended.
 async fn log_output(output: pipe::Receiver, collector: String, last: Arc<Mutex<String>>) {
     let mut line = Vec::new();
+    let mut gate = LogGate::default();
     let mut chunk = [0; 1024];
     loop {
         if output.readable().await.is_err() {
             return;
         }
         let read = match output.try_read(&mut chunk) {
-            Ok(0) => return,
+            Ok(0) => {
+                if !line.is_empty() {
+                    *last.lock().unwrap_or_else(PoisonError::into_inner) =
+                        String::from_utf8_lossy(&line).into_owned();
+                }
+                return;
+            }
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
             Err(_) => return,
@@ -273,7 +282,12 @@ async fn log_output(output: pipe::Receiver, collector: String, last: Arc<Mutex<S
                 continue;
             }
             let text = String::from_utf8_lossy(&line).into_owned();
-            tracing::info!(target: "plugin", collector, "{text}");
+            if let Some(suppressed) = gate.pass(clock::monotonic()) {
+                if suppressed > 0 {
+                    tracing::warn!(target: "plugin", collector, "{suppressed} lines of output were suppressed");
+                }
+                tracing::info!(target: "plugin", collector, "{text}");
+            }
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             // What follows is a backtrace.
             if !text.trim().is_empty() && !last.contains(OUT_OF_MEMORY) {

@@ -7,6 +7,7 @@ use dropsonde_plugin_api::schema::StreamSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::sandbox::Sandbox;
 use crate::config::Limits;
 use crate::model::RawBatch;
 
@@ -33,6 +34,8 @@ pub(crate) struct Begin {
     pub(crate) limits: Limits,
     /// What the plugin asked for and the user allows.
     pub(crate) capabilities: Vec<Capability>,
+    /// False only for debugging: a process confines itself before it loads the plugin.
+    pub(crate) sandbox: bool,
     /// End after the settings were checked: nothing is created.
     pub(crate) check_only: bool,
 }
@@ -40,6 +43,8 @@ pub(crate) struct Begin {
 /// What the worker answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Reply {
+    /// Of a process only, and its first word: what it may no longer do.
+    Confined(Sandbox),
     /// It is loaded, and declares these streams.
     Described { streams: Vec<StreamSchema>, interval_ms: u64 },
     /// The settings were found good, and it ends, since no more was asked for.

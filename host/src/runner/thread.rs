@@ -110,7 +110,7 @@ impl Threads {
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             let before = tasks();
             let out = Arc::new(ChannelOut(Mutex::new(sender.clone())));
-            let (loaded, failure) = worker::run(&queue, out, stop, |_| Ok(()));
+            let (loaded, failure) = worker::run(&queue, out, stop);
             let _ = sender.blocking_send(Reply::Closed(failure));
             let _ = ended.send(Notice::Ended { serial, name: thread_name, before, loaded });
         });

@@ -15,6 +15,7 @@ use dropsonde_plugin_api::schema::{
     ColumnSchema, Role, Share, StreamKind, StreamSchema, ValueType,
 };
 
+use super::log_gate::LogGate;
 use super::protocol::{Begin, Failure, Reply, Request};
 use crate::clock;
 use crate::loader::Loaded;
@@ -66,9 +67,23 @@ struct Context {
     events: bool,
     /// Why the last batch was refused: the plugin's own word for it is not relied upon.
     refused: Mutex<Option<String>>,
+    log_gate: Mutex<LogGate>,
 }
 
 impl Context {
+    /// Passes a line on, unless there are too many.
+    fn log(&self, level: u8, message: &str) {
+        let mut gate = self.log_gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = gate.pass(clock::monotonic());
+        drop(gate);
+        let Some(suppressed) = passed else { return };
+        if suppressed > 0 {
+            let message = format!("{suppressed} log lines were suppressed");
+            self.out.send(Reply::Log { level: 2, message });
+        }
+        self.out.send(Reply::Log { level, message: message.to_owned() });
+    }
+
     fn deliver(&self, batch: RawBatch) -> bool {
         self.out.send(Reply::Batch(batch)) && (!self.events || self.out.flush())
     }
@@ -89,18 +104,14 @@ impl Context {
     }
 }
 
-/// Serves one plugin until it is told to stop or the instance can't be used any more; first of
-/// all, `before_load` prepares the process for what is to come. Returns the library, for the caller to close or to leak, and how it ended.
+/// Serves one plugin until it is told to stop or the instance can't be used any more. Returns
+/// the library, for the caller to close or to leak, and how it ended.
 pub(crate) fn run(
     requests: &Receiver<Request>,
     out: Arc<dyn Out>,
     stop: Arc<StopFlag>,
-    before_load: impl FnOnce(&Begin) -> Result<(), Failure>,
 ) -> (Option<Loaded>, Option<Failure>) {
     let Ok(Request::Begin(begin)) = requests.recv() else { return (None, None) };
-    if let Err(failure) = before_load(&begin) {
-        return (None, Some(failure));
-    }
     let loaded = match Loaded::open(&begin.image) {
         Ok(loaded) => loaded,
         Err(error) => return (None, Some(Failure::Load(error.to_string()))),
@@ -123,9 +134,15 @@ fn serve(
         out.send(Reply::SettingsGood);
         return Ok(());
     }
-    let refused = Mutex::default();
-    let context =
-        Arc::new(Context { out: out.clone(), stop, streams, events: begin.events, refused });
+    let (refused, log_gate) = (Mutex::default(), Mutex::default());
+    let context = Arc::new(Context {
+        out: out.clone(),
+        stop,
+        streams,
+        events: begin.events,
+        refused,
+        log_gate,
+    });
     let instance = create(loaded, begin, &context)?;
     out.send(Reply::Created);
     let sink = AbiSink { context: Arc::as_ptr(&context).cast(), emit, wait };
@@ -350,7 +367,7 @@ extern "C" fn wait(context: *const c_void, nanos: u64) -> u8 {
 extern "C" fn log(context: *const c_void, level: u8, message: RStr<'_>) {
     // SAFETY: the caller holds a reference that it has not released.
     let context = unsafe { &*context.cast::<Context>() };
-    context.out.send(Reply::Log { level, message: message.as_str().to_owned() });
+    context.log(level, message.as_str());
 }
 
 extern "C" fn retain(context: *const c_void) {

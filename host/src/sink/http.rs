@@ -9,19 +9,25 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::net::TcpListener;
 
-use super::{json as json_sink, prometheus};
+use super::{Listener, json as json_sink, prometheus};
 use crate::clock;
 use crate::control::Host;
 
 /// Serves until `ended` resolves; open requests are answered first.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     host: Host,
     ended: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(host)).with_graceful_shutdown(ended).await
+    match listener {
+        Listener::Tcp(listener) => {
+            axum::serve(listener, router(host)).with_graceful_shutdown(ended).await
+        }
+        Listener::Unix(listener, _removed_at_the_end) => {
+            axum::serve(listener, router(host)).with_graceful_shutdown(ended).await
+        }
+    }
 }
 
 fn router(host: Host) -> Router {
@@ -38,6 +44,9 @@ fn router(host: Host) -> Router {
         .with_state(host)
 }
 
+/// Longest that a request for fresh values waits for a collector; after that it gets the last.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Freshness {
@@ -53,7 +62,7 @@ impl Freshness {
 }
 
 async fn metrics(State(host): State<Host>) -> Response {
-    let batches = host.snapshot(None).await;
+    let batches = host.latest();
     let page = prometheus::page(&batches, &host.status());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
@@ -68,7 +77,10 @@ async fn snapshot(
     };
     match freshness.parse() {
         Ok(max_age) => {
-            let batches = host.snapshot(max_age).await;
+            let batches = match max_age {
+                Some(max_age) => host.snapshot(max_age, PATIENCE).await,
+                None => host.latest(),
+            };
             Json(json_sink::snapshot(&batches, clock::wall())).into_response()
         }
         Err(message) => failed(StatusCode::BAD_REQUEST, &message),

@@ -3,4 +3,7 @@
 
 pub(crate) mod http;
 pub(crate) mod json;
+mod listener;
 pub(crate) mod prometheus;
+
+pub(crate) use listener::Listener;

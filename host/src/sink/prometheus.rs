@@ -6,7 +6,7 @@
 //! `dropsonde_<stream>_<column>`. Rates are left out: Prometheus makes its own; shares are
 //! given as ratios where they have an OpenTelemetry name. Text has no place here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -17,7 +17,13 @@ use crate::model::{Batch, StreamInfo, Value};
 
 /// Families by name, so that each has its `HELP` and `TYPE` once.
 #[derive(Default)]
-struct Page(BTreeMap<String, Family>);
+struct Page {
+    families: BTreeMap<String, Family>,
+    /// Name and labels of each sample: Prometheus refuses a page on which one stands twice.
+    samples: HashSet<String>,
+    /// Samples that were left out for that.
+    duplicates: u64,
+}
 
 struct Family {
     kind: &'static str,
@@ -62,11 +68,15 @@ impl Page {
     }
 
     fn add(&mut self, name: &str, kind: &'static str, help: &str, labels: &str, value: f64) {
-        if !self.0.contains_key(name) {
-            let family = Family { kind, help: help.to_owned(), samples: String::new() };
-            self.0.insert(name.to_owned(), family);
+        if !self.samples.insert(format!("{name}{labels}")) {
+            self.duplicates += 1;
+            return;
         }
-        let Some(family) = self.0.get_mut(name).filter(|family| family.kind == kind) else {
+        if !self.families.contains_key(name) {
+            let family = Family { kind, help: help.to_owned(), samples: String::new() };
+            self.families.insert(name.to_owned(), family);
+        }
+        let Some(family) = self.families.get_mut(name).filter(|family| family.kind == kind) else {
             return; // two plugins mean different things by one name: the first one stands
         };
         let _ = writeln!(family.samples, "{name}{labels} {value}");
@@ -100,11 +110,14 @@ impl Page {
                 ),
                 ("missed_ticks", "Ticks that were missed.", collector.missed_ticks),
                 ("batches", "Batches published.", collector.batches),
+                ("rows_left_out", "Rows left out: there were too many.", collector.rows_left_out),
             ] {
                 let name = format!("dropsonde_collector_{name}_total");
                 self.add(&name, "counter", help, &labels, value as f64);
             }
         }
+        let help = "Samples left out of this page because another has their name and labels.";
+        self.add("dropsonde_duplicate_samples", "gauge", help, "", self.duplicates as f64);
         let rejections: u64 = status.plugins.iter().map(|plugin| plugin.rejections).sum();
         let lost: Vec<(&str, u64)> =
             status.bus.subscriptions.iter().map(|sub| (sub.name.as_str(), sub.lost)).collect();
@@ -138,7 +151,7 @@ impl Page {
 
     fn render(self) -> String {
         let mut text = String::new();
-        for (name, family) in self.0 {
+        for (name, family) in self.families {
             let help = family.help.replace('\\', "\\\\").replace('\n', " ");
             let _ = writeln!(text, "# HELP {name} {help}");
             let _ = writeln!(text, "# TYPE {name} {}", family.kind);
@@ -239,7 +252,13 @@ fn labels(info: &StreamInfo, attributes: &[(String, String)], keys: &[(String, S
 
 fn label_set<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::new();
+    let mut names = HashSet::new();
     for (name, value) in pairs {
+        // A label that is there already is renamed, as Prometheus does with its own.
+        let mut name = name.to_owned();
+        while !names.insert(name.clone()) {
+            name.insert_str(0, "exported_");
+        }
         let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         let comma = if text.is_empty() { "" } else { "," };
         let _ = write!(text, "{comma}{name}=\"{value}\"");
@@ -247,10 +266,16 @@ fn label_set<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String 
     if text.is_empty() { text } else { format!("{{{text}}}") }
 }
 
+/// A name as Prometheus takes it: no digit first, and `__` is its own.
 fn sanitize(name: &str) -> String {
-    name.chars()
+    let plain = name.trim_start_matches('_').chars();
+    let mut name: String = plain
         .map(|character| if character.is_ascii_alphanumeric() { character } else { '_' })
-        .collect()
+        .collect();
+    if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
+        name.insert(0, '_');
+    }
+    name
 }
 
 #[cfg(test)]
@@ -307,6 +332,18 @@ mod tests {
             assert_eq!(named("", column, role, unit, otel).as_deref(), Some(expected));
         }
         assert_eq!(named("", "reason", Role::Attribute, "", ""), None);
+    }
+
+    #[test]
+    fn names_and_labels_are_what_prometheus_takes() {
+        assert_eq!(sanitize("9lives.left"), "_9lives_left");
+        assert_eq!(sanitize("__name__"), "name__");
+        assert_eq!(label_set([("a", "1"), ("a", "2")]), "{a=\"1\",exported_a=\"2\"}");
+        let mut page = Page::default();
+        page.add("a", "gauge", "A.", "{b=\"c\"}", 1.0);
+        page.add("a", "gauge", "A.", "{b=\"c\"}", 2.0);
+        assert_eq!(page.duplicates, 1);
+        assert_eq!(page.render(), "# HELP a A.\n# TYPE a gauge\na{b=\"c\"} 1\n");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::RestartPolicy;
 use super::live::Ready;
+use super::phase::Phase;
 use super::slot_task::Slot;
 use super::status::SlotStatus;
 use crate::admission::Image;
@@ -53,8 +54,18 @@ impl SlotHandle {
     ) -> Self {
         let (commands, queue) = mpsc::unbounded_channel();
         let ticks = Arc::new(TickCell::default());
-        let (slot, status) = Slot::new(services, spec, policy);
-        tokio::spawn(slot.run(queue, ticks.clone()));
+        let name = spec.name.clone();
+        let (slot, status, watched) = Slot::new(services, spec, policy);
+        let task = tokio::spawn(slot.run(queue, ticks.clone()));
+        tokio::spawn(async move {
+            if task.await.is_err_and(|error| error.is_panic()) {
+                tracing::error!(collector = &*name, "the host's own code panicked: a bug");
+                watched.send_modify(|status| {
+                    status.phase = Phase::Quarantined;
+                    status.last_error = Some("the host's own code panicked: a bug".into());
+                });
+            }
+        });
         Self { commands, ticks, status }
     }
 

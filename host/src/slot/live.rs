@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dropsonde_plugin_api::abi::Kind;
+use dropsonde_plugin_api::abi::{Capability, Kind};
 use dropsonde_plugin_api::schema::StreamSchema;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -11,13 +11,14 @@ use tokio::time::Instant;
 use crate::admission::Image;
 use crate::config::CollectorSpec;
 use crate::control::Services;
-use crate::model::RawBatch;
-use crate::runner::{Begin, Failure, Isolation, Reply, Request, Runner, start_process};
+use crate::model::{RawBatch, check};
+use crate::runner::{Begin, Failure, Isolation, Reply, Request, Runner, Sandbox, start_process};
 
 /// A runner that has passed the probe and is still alive.
 pub(crate) struct Ready {
     pub(crate) spec: CollectorSpec,
     pub(crate) runner: Runner,
+    pub(crate) sandbox: Option<Sandbox>,
     pub(crate) streams: Vec<StreamSchema>,
     pub(crate) interval: Duration,
     /// The probe's round: what it delivered, checked, and how it ended.
@@ -31,6 +32,8 @@ pub(super) struct Live {
     pub(super) image: Arc<Image>,
     /// The settings that it was made with.
     pub(super) spec: CollectorSpec,
+    /// What it may not do; of a process.
+    pub(super) sandbox: Option<Sandbox>,
     pub(super) streams: Vec<StreamSchema>,
     pub(super) interval: Duration,
     /// The instance stands.
@@ -43,6 +46,13 @@ pub(super) struct Live {
     next_round: u64,
 }
 
+/// What was cut off a batch.
+#[derive(Default)]
+pub(super) struct Cut {
+    pub(super) rows: u64,
+    pub(super) what: Option<String>,
+}
+
 /// A round that is under way.
 pub(super) struct Round {
     id: u64,
@@ -51,11 +61,24 @@ pub(super) struct Round {
     pub(super) due: Option<Duration>,
     /// Why a batch of it was refused.
     pub(super) bad: Option<Failure>,
+    /// What was left out of its batches.
+    pub(super) left_out: Vec<String>,
     pub(super) waiters: Vec<oneshot::Sender<Result<(), Failure>>>,
 }
 
-/// What a worker needs to begin.
+/// What a worker needs to begin. Says in the log where the configuration stands in its way, or
+/// lets it do whatever it likes.
 pub(crate) fn begin(services: &Services, image: &Image, spec: &CollectorSpec) -> Begin {
+    let (granted, refused): (Vec<Capability>, Vec<Capability>) =
+        image.manifest.capabilities.iter().partition(|asked| spec.allow.contains(asked));
+    if spec.sandbox {
+        warn_of_refused(spec, &image.manifest.capabilities, &refused);
+    } else {
+        tracing::warn!(
+            collector = &*spec.name,
+            "runs without a sandbox, since the configuration says `sandbox = false`"
+        );
+    }
     Begin {
         image: image.staged.clone(),
         events: image.manifest.kind == Kind::Events,
@@ -63,14 +86,25 @@ pub(crate) fn begin(services: &Services, image: &Image, spec: &CollectorSpec) ->
         settings: spec.settings_json(),
         state_dir: services.state_dir.join(&*spec.name).to_string_lossy().into_owned(),
         limits: spec.limits,
-        capabilities: image
-            .manifest
-            .capabilities
-            .iter()
-            .copied()
-            .filter(|capability| spec.allow.contains(capability))
-            .collect(),
+        capabilities: granted,
+        sandbox: spec.sandbox,
         check_only: false,
+    }
+}
+
+fn warn_of_refused(spec: &CollectorSpec, asked: &[Capability], refused: &[Capability]) {
+    let list = |of: &[Capability], mark: char| {
+        let names = of.iter().map(|capability| format!("{mark}{}{mark}", capability.name()));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    if !refused.is_empty() {
+        tracing::warn!(
+            collector = &*spec.name,
+            "asks for {}, which the configuration does not allow; set collectors.{}.allow = [{}]",
+            list(refused, '`'),
+            spec.name,
+            list(asked, '"')
+        );
     }
 }
 
@@ -82,6 +116,9 @@ impl Live {
         spec: CollectorSpec,
         isolation: Isolation,
     ) -> Self {
+        if let Err(error) = services.staging.restore(&image) {
+            tracing::error!(collector = &*spec.name, "its plugin's private copy: {error}");
+        }
         let begin = begin(services, &image, &spec);
         let runner = match isolation {
             Isolation::Process => start_process(&services.spawner, begin),
@@ -92,6 +129,7 @@ impl Live {
             runner,
             image,
             spec,
+            sandbox: None,
             streams: Vec::new(),
             interval: Duration::from_secs(1),
             created: false,
@@ -108,6 +146,7 @@ impl Live {
             runner: ready.runner,
             image,
             spec: ready.spec,
+            sandbox: ready.sandbox,
             streams: ready.streams,
             interval: ready.interval,
             created: true,
@@ -116,6 +155,23 @@ impl Live {
             held: ready.batches,
             next_round: 1,
         }
+    }
+
+    /// Checks a batch and cuts it to what one batch may hold.
+    pub(super) fn accept(&mut self, raw: &mut RawBatch) -> Result<Cut, Failure> {
+        check(&self.streams, raw).map_err(|error| Failure::BadBatch(error.to_string()))?;
+        let most = self.spec.limits.rows;
+        let beyond = raw.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        if beyond == 0 {
+            return Ok(Cut::default());
+        }
+        let stream = self.streams.get(raw.stream as usize).map_or("", |stream| &stream.name);
+        let what =
+            format!("{beyond} rows of stream `{stream}` beyond limits.rows = {most} were left out");
+        if let Some(round) = &mut self.round {
+            round.left_out.push(what.clone());
+        }
+        Ok(Cut { rows: beyond as u64, what: Some(what) })
     }
 
     pub(super) fn is_events(&self) -> bool {
@@ -142,7 +198,7 @@ impl Live {
         let id = self.next_round;
         self.next_round += 1;
         self.due_by = Some(Instant::now() + self.spec.deadline);
-        self.round = Some(Round { id, wanted, due, bad: None, waiters });
+        self.round = Some(Round { id, wanted, due, bad: None, left_out: Vec::new(), waiters });
         self.runner.send(Request::Collect { id, wanted });
     }
 

@@ -18,8 +18,8 @@ use crate::admission::Image;
 use crate::clock;
 use crate::config::CollectorSpec;
 use crate::control::Services;
-use crate::model::check;
-use crate::runner::{Failure, Isolation, Reply, log_line};
+use crate::model::RawBatch;
+use crate::runner::{Failure, Isolation, Reply, log_line, remove_if_empty};
 use crate::schedule::{Change, Tick, Tier};
 
 type Waiter = oneshot::Sender<Result<(), Failure>>;
@@ -39,6 +39,8 @@ pub(super) struct Slot {
     backoff: Backoff,
     retry_at: Option<Instant>,
     well_since: Option<Instant>,
+    /// Rounds that failed in a row, and until when ticks are passed over for it.
+    failing: (u32, Duration),
     status: watch::Sender<SlotStatus>,
 }
 
@@ -62,7 +64,7 @@ impl Slot {
         services: Arc<Services>,
         spec: CollectorSpec,
         policy: RestartPolicy,
-    ) -> (Self, watch::Receiver<SlotStatus>) {
+    ) -> (Self, watch::Receiver<SlotStatus>, watch::Sender<SlotStatus>) {
         let (status, receiver) = watch::channel(SlotStatus::new(&spec));
         let slot = Self {
             services,
@@ -76,9 +78,11 @@ impl Slot {
             backoff: Backoff::default(),
             retry_at: None,
             well_since: None,
+            failing: (0, Duration::ZERO),
             status,
         };
-        (slot, receiver)
+        let watched = slot.status.clone();
+        (slot, receiver, watched)
     }
 
     pub(super) async fn run(
@@ -205,6 +209,7 @@ impl Slot {
     /// Its file or its settings changed, or a person said so: past failures don't count.
     fn revive(&mut self) {
         self.backoff.reset();
+        self.failing = (0, Duration::ZERO);
         self.retry_at = None;
         self.status.send_modify(|status| status.moved = None);
         self.signal(Signal::Revived);
@@ -273,6 +278,9 @@ impl Slot {
         else {
             return;
         };
+        if tick.due < self.failing.1 {
+            return; // it failed again and again: it is asked less often
+        }
         let busy = live.round.is_some();
         if !busy {
             live.collect(tick.wanted, Some(tick.due), Vec::new());
@@ -315,6 +323,7 @@ impl Slot {
     async fn heard(&mut self, reply: Reply) {
         let Some(live) = &mut self.current else { return };
         match reply {
+            Reply::Confined(sandbox) => live.sandbox = Some(sandbox),
             Reply::Described { streams, interval_ms } => describe(live, streams, interval_ms),
             Reply::Created => {
                 live.created = true;
@@ -327,29 +336,13 @@ impl Slot {
                     self.after_round(Ok(Vec::new()));
                 }
             }
-            Reply::Batch(mut raw) => match check(&live.streams, &mut raw) {
-                Ok(()) => {
-                    let generation = live.image.generation;
-                    let due = live.round.as_ref().and_then(|round| round.due);
-                    let at = Duration::from_nanos(raw.monotonic_ns);
-                    let due = due.unwrap_or_else(|| self.services.grid.at(at));
-                    self.channels.publish(raw, generation, due).await;
-                    self.status.send_modify(|status| {
-                        status.batches += 1;
-                        status.last_batch = Some(at);
-                    });
-                }
-                Err(error) => {
-                    let failure = Failure::BadBatch(error.to_string());
-                    match &mut live.round {
-                        Some(round) => round.bad = Some(failure),
-                        None => self.after_round(Err(failure)), // an event source's
-                    }
-                }
-            },
+            Reply::Batch(raw) => self.batch(raw).await,
             Reply::Done { id, outcome } => {
                 let Some(round) = live.finish(id) else { return };
-                let outcome = round.bad.map_or(outcome, Err);
+                let outcome = round.bad.map_or(outcome, Err).map(|mut partial| {
+                    partial.extend(round.left_out);
+                    partial
+                });
                 let answer = outcome.as_ref().map(drop).map_err(Failure::clone);
                 for waiter in round.waiters {
                     let _ = waiter.send(answer.clone());
@@ -367,11 +360,40 @@ impl Slot {
         }
     }
 
+    /// A batch of the runner that serves: checked, cut, published.
+    async fn batch(&mut self, mut raw: RawBatch) {
+        let Some(live) = &mut self.current else { return };
+        let cut = match live.accept(&mut raw) {
+            Ok(cut) => cut,
+            Err(failure) => {
+                match &mut live.round {
+                    Some(round) => round.bad = Some(failure),
+                    None => self.after_round(Err(failure)), // an event source's
+                }
+                return;
+            }
+        };
+        let generation = live.image.generation;
+        let at = Duration::from_nanos(raw.monotonic_ns);
+        let due = live.round.as_ref().and_then(|round| round.due);
+        let due = due.unwrap_or_else(|| self.services.grid.at(at));
+        if let Some(what) = cut.what.filter(|_| live.round.is_none()) {
+            self.after_round(Ok(vec![what])); // an event source's
+        }
+        self.channels.publish(raw, generation, due).await;
+        self.status.send_modify(|status| {
+            status.batches += 1;
+            status.last_batch = Some(at);
+            status.rows_left_out += cut.rows;
+        });
+    }
+
     /// The candidate has said something.
     async fn heard_candidate(&mut self, reply: Reply) {
         let Some(candidate) = &mut self.candidate else { return };
         let live = &mut candidate.live;
         match reply {
+            Reply::Confined(sandbox) => live.sandbox = Some(sandbox),
             Reply::Described { streams, interval_ms } => describe(live, streams, interval_ms),
             Reply::Created => {
                 live.created = true;
@@ -384,9 +406,9 @@ impl Slot {
                     live.collect(all, None, Vec::new());
                 }
             }
-            Reply::Batch(mut raw) => match check(&live.streams, &mut raw) {
-                Ok(()) => live.held.push(raw),
-                Err(error) => self.refuse_candidate(&Failure::BadBatch(error.to_string())),
+            Reply::Batch(mut raw) => match live.accept(&mut raw) {
+                Ok(_) => live.held.push(raw),
+                Err(failure) => self.refuse_candidate(&failure),
             },
             Reply::Done { id, outcome } => {
                 live.finish(id);
@@ -411,7 +433,15 @@ impl Slot {
         let Some(candidate) = self.candidate.take() else { return };
         let shown = self.show(&candidate.live.spec, failure);
         let generation = candidate.live.image.generation;
-        let text = format!("generation {generation} was refused, the old one goes on: {shown}");
+        let same = self
+            .current
+            .as_ref()
+            .is_some_and(|live| Arc::ptr_eq(&live.image, &candidate.live.image));
+        let text = if same {
+            format!("the new settings were refused, the old ones go on: {shown}")
+        } else {
+            format!("generation {generation} was refused, the old one goes on: {shown}")
+        };
         tracing::error!(collector = &*self.spec.name, "{text}");
         if let Some(live) = &self.current {
             self.image = Some(live.image.clone());
@@ -447,7 +477,7 @@ impl Slot {
         }
     }
 
-    async fn publish_held(&mut self, held: Vec<crate::model::RawBatch>, generation: u32) {
+    async fn publish_held(&mut self, held: Vec<RawBatch>, generation: u32) {
         for raw in held {
             let at = Duration::from_nanos(raw.monotonic_ns);
             self.channels.publish(raw, generation, self.services.grid.at(at)).await;
@@ -464,11 +494,16 @@ impl Slot {
         let (name, plugin) = (&self.spec.name, &self.spec.plugin);
         self.channels.install(&self.services.bus, name, plugin, &live.streams);
         let (generation, isolation) = (live.image.generation, live.runner.isolation);
+        let sandbox = live.sandbox.clone();
+        if let Some(sandbox) = sandbox.as_ref().filter(|_| live.spec.sandbox) {
+            sandbox.report_missing();
+        }
         let interval = self.interval();
         let streams = self.channels.topics().map(str::to_owned).collect();
         self.status.send_modify(|status| {
             status.generation = generation;
             status.isolation = isolation;
+            status.sandbox = sandbox;
             status.interval_seconds = interval.as_secs_f64();
             status.streams = streams;
         });
@@ -483,10 +518,16 @@ impl Slot {
         };
         match failure {
             None => {
+                self.failing = (0, Duration::ZERO);
                 self.status.send_modify(|status| status.rounds += 1);
                 self.signal(Signal::Delivered);
             }
             Some(failure) => {
+                if matches!(failure, Failure::Partial(_)) {
+                    self.failing = (0, Duration::ZERO);
+                } else {
+                    self.pass_over();
+                }
                 let text = failure.to_string();
                 let new = self.status.borrow().last_error.as_ref() != Some(&text);
                 if new || self.status.borrow().phase != Phase::Degraded {
@@ -503,6 +544,18 @@ impl Slot {
         if since.elapsed() >= self.policy.max {
             self.backoff.recovered();
         }
+    }
+
+    /// Another round failed: the time to the next one doubles, up to the longest pause between
+    /// restarts.
+    fn pass_over(&mut self) {
+        let now = self.services.grid.at(clock::monotonic());
+        let doubled = 1_u32.checked_shl(self.failing.0).unwrap_or(u32::MAX);
+        let longest = self.policy.max.max(self.interval());
+        let pause = self.interval().saturating_mul(doubled).min(longest);
+        // Half an interval early: a tick is a little late, and must not be missed for it.
+        let until = (now + pause).saturating_sub(self.interval() / 2);
+        self.failing = (self.failing.0.saturating_add(1), until);
     }
 
     fn serve_waiting(&mut self) {
@@ -628,6 +681,7 @@ impl Slot {
             live.runner.stop(self.spec.deadline.min(Duration::from_secs(5))).await;
         }
         self.channels = Channels::default();
+        remove_if_empty(&self.services.state_dir.join(&*self.spec.name));
         self.signal(Signal::StopDone);
     }
 }

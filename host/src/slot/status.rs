@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::phase::Phase;
 use crate::config::CollectorSpec;
-use crate::runner::Isolation;
+use crate::runner::{Isolation, Sandbox};
 
 /// The state of one collector.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +21,8 @@ pub struct SlotStatus {
     pub isolation: Isolation,
     /// Why it runs in a process though a thread was asked for.
     pub moved: Option<String>,
+    /// What its process may not do; `None` on a thread, and before it has begun.
+    pub sandbox: Option<Sandbox>,
     /// Where it stands.
     pub phase: Phase,
     /// How often a runner was started anew after a failure.
@@ -41,6 +43,8 @@ pub struct SlotStatus {
     pub missed_ticks: u64,
     /// Batches published.
     pub batches: u64,
+    /// Rows that were left out of them because there were too many.
+    pub rows_left_out: u64,
     /// `CLOCK_MONOTONIC` of the last batch.
     #[serde(skip)]
     pub last_batch: Option<Duration>,
@@ -57,6 +61,7 @@ impl SlotStatus {
             generation: 0,
             isolation: spec.isolation,
             moved: None,
+            sandbox: None,
             phase: Phase::Stopped,
             restarts: 0,
             last_error: None,
@@ -67,6 +72,7 @@ impl SlotStatus {
             failed_rounds: 0,
             missed_ticks: 0,
             batches: 0,
+            rows_left_out: 0,
             last_batch: None,
             last_batch_age_seconds: None,
         }

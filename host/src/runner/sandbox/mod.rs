@@ -1,0 +1,78 @@
+//! What a runner process may reach, in three layers: its descriptors, files (Landlock) and system
+//! calls (seccomp). Applied while the process has one thread and before the plugin is loaded, so
+//! that whatever it starts inherits all of it. It can't be taken off again.
+
+mod calls;
+mod descriptors;
+mod files;
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Once;
+
+use serde::{Deserialize, Serialize};
+
+use super::protocol::Begin;
+pub(super) use descriptors::close_inherited;
+
+/// What holds a runner process back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// What is in force.
+    pub in_force: Vec<String>,
+    /// What is not, and why: the kernel lacks it, or the configuration switches it off.
+    pub missing: Vec<String>,
+}
+
+/// Applies all that this kernel has to the calling thread, which must be the only one. `closed`
+/// is what [`close_inherited`] gave.
+pub(super) fn apply(begin: &Begin, closed: io::Result<()>) -> Sandbox {
+    let mut sandbox = Sandbox::default();
+    sandbox.note("no inherited descriptors", closed.map_err(|error| error.to_string()));
+    if !begin.sandbox {
+        sandbox.missing.push("files and system calls: switched off by the configuration".into());
+        return sandbox;
+    }
+    // A check of settings creates nothing.
+    let state_dir = (!begin.check_only && !begin.state_dir.is_empty())
+        .then_some(Path::new(&begin.state_dir))
+        .filter(|path| make(path));
+    files::confine(state_dir, &begin.capabilities, &mut sandbox);
+    sandbox.note("system calls are filtered", calls::confine(&begin.capabilities));
+    sandbox
+}
+
+/// Makes a state directory. Landlock takes no rule for a path that is not there, and whether a
+/// plugin will ask for its directory can't be known, so each has one while it runs: the slot
+/// removes it at its end if it is still empty. If it can't be made, nothing may be written; a
+/// plugin that asks for it gets the error.
+fn make(state_dir: &Path) -> bool {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
+    made.is_ok() || state_dir.is_dir()
+}
+
+/// Removes a state directory that nothing was put into. Blocks no longer than rmdir(2).
+pub(crate) fn remove_if_empty(state_dir: &Path) {
+    let _ = std::fs::remove_dir(state_dir); // not there, or not empty
+}
+
+impl Sandbox {
+    fn note(&mut self, what: &str, done: Result<(), String>) {
+        match done {
+            Ok(()) => self.in_force.push(what.to_owned()),
+            Err(why) => self.missing.push(format!("{what}: {why}")),
+        }
+    }
+
+    /// Says in the log, once in a process's life, what this kernel lacks.
+    pub(crate) fn report_missing(&self) {
+        static SAID: Once = Once::new();
+        if !self.missing.is_empty() {
+            SAID.call_once(|| {
+                tracing::warn!("the sandbox of plugins is incomplete: {}", self.missing.join("; "));
+            });
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The HTTP API is for this machine, and by a Unix socket for this user, unless told otherwise.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use dropsonde_tests::{PATIENCE, binary, fixture, wait_for};
+use tempfile::TempDir;
+
+/// A directory with one plugin, and room for a socket.
+fn directory() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("plugins")).unwrap();
+    fs::copy(fixture("steady_v1"), directory.path().join("plugins/a.so")).unwrap();
+    directory
+}
+
+fn command(root: &Path, subcommand: &str, listen: &str) -> Command {
+    let mut command = Command::new(binary());
+    command.args([subcommand, "--listen", listen, "--plugins"]).arg(root.join("plugins"));
+    command
+        .env("DROPSONDE__HOST__RUNTIME_DIR", root)
+        .env("DROPSONDE__HOST__STATE_DIR", root)
+        .stdin(Stdio::null());
+    command
+}
+
+/// An agent that ends with the test.
+struct Running {
+    child: Child,
+    log: Receiver<String>,
+}
+
+impl Running {
+    fn start(root: &Path, listen: &str) -> Self {
+        let mut command = command(root, "run", listen);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (lines, log) = channel();
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
+        });
+        Self { child, log }
+    }
+
+    #[track_caller]
+    fn logged(&self, text: &str) -> String {
+        loop {
+            match self.log.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(_) => {}
+                Err(error) => panic!("no line `{text}`: {error}"),
+            }
+        }
+    }
+
+    fn signal(&mut self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        wait_for("its end", || self.child.try_wait().unwrap());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn get(socket: &Path, path: &str) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn refused(root: &Path, listen: &str) -> String {
+    let Output { status, stderr, .. } = command(root, "run", listen).output().unwrap();
+    assert_eq!(status.code(), Some(1));
+    String::from_utf8(stderr).unwrap()
+}
+
+#[test]
+fn a_unix_socket_serves_this_user_alone_and_is_gone_at_the_end() {
+    let directory = directory();
+    let socket = directory.path().join("api.sock");
+    let listen = format!("unix:{}", socket.display());
+    let mut agent = Running::start(directory.path(), &listen);
+    agent.logged(&format!("listening on {listen}"));
+    let meta = fs::symlink_metadata(&socket).unwrap();
+    assert!(meta.file_type().is_socket());
+    assert_eq!(meta.permissions().mode() & 0o777, 0o600);
+    let answer = get(&socket, "/healthz");
+    assert!(answer.starts_with("HTTP/1.0 200") && answer.ends_with("ok\n"), "{answer}");
+
+    let text = wait_for("the collector in the list", || {
+        let output = command(directory.path(), "list", &listen).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.contains("running").then_some(text)
+    });
+    assert!(text.starts_with(&format!("host at {listen}\n")), "{text}");
+
+    agent.signal("TERM");
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_socket_that_a_killed_host_left_is_taken_over() {
+    let directory = directory();
+    let socket = directory.path().join("api.sock");
+    let listen = format!("unix:{}", socket.display());
+    let mut killed = Running::start(directory.path(), &listen);
+    killed.logged("listening on unix:");
+    killed.signal("KILL");
+    assert!(socket.exists());
+    let agent = Running::start(directory.path(), &listen);
+    agent.logged("listening on unix:");
+    assert!(get(&socket, "/healthz").contains("200"));
+}
+
+#[test]
+fn a_socket_that_is_in_use_and_a_file_that_is_none_are_left_alone() {
+    let directory = directory();
+    let socket = directory.path().join("api.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let why = refused(directory.path(), &format!("unix:{}", socket.display()));
+    assert!(why.contains("another process listens there; choose another --listen"), "{why}");
+    assert!(socket.exists());
+
+    let file = directory.path().join("notes.txt");
+    fs::write(&file, "precious").unwrap();
+    let why = refused(directory.path(), &format!("unix:{}", file.display()));
+    assert!(why.contains("something is there that is no socket"), "{why}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+}
+
+#[test]
+fn an_address_that_other_machines_reach_is_warned_of() {
+    let directory = directory();
+    let exposed = Running::start(directory.path(), "0.0.0.0:0");
+    let line = exposed.logged("other machines can reach http://0.0.0.0:");
+    assert!(line.contains("WARN") && line.contains("the API has no authentication"), "{line}");
+
+    let local = Running::start(directory.path(), "127.0.0.1:0");
+    loop {
+        let line = local.logged("");
+        assert!(!line.contains("other machines"), "{line}");
+        if line.contains("admitted") {
+            break;
+        }
+    }
+}
