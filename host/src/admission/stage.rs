@@ -54,12 +54,12 @@ impl Staging {
         if image.staged.exists() {
             return Ok(());
         }
-        let bytes = fs::read(&image.source)?;
-        let hash: [u8; 32] = Sha256::digest(&bytes).into();
+        let contents = read(&image.source).map_err(|error| io::Error::other(error.to_string()))?;
+        let hash: [u8; 32] = Sha256::digest(&contents.bytes).into();
         if hash != image.hash {
             return Err(io::Error::other("the copy is gone, and the plugin's file has changed"));
         }
-        self.write(&image.staged, &bytes)
+        self.write(&image.staged, &contents.bytes)
     }
 }
 

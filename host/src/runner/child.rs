@@ -44,8 +44,11 @@ fn serve(parent: Option<i32>) -> ExitCode {
         }
     };
     let closed = sandbox::close_inherited(socket.as_fd());
-    let out: Arc<dyn Out> = match socket.try_clone() {
-        Ok(socket) => Arc::new(SocketOut { state: Mutex::new((socket, Vec::new())) }),
+    // Far from the numbers that a plugin may close or take for its own.
+    let out: Arc<dyn Out> = match rustix::io::fcntl_dupfd_cloexec(&socket, 100) {
+        Ok(socket) => {
+            Arc::new(SocketOut { state: Mutex::new((UnixStream::from(socket), Vec::new())) })
+        }
         Err(_) => return ExitCode::FAILURE,
     };
     let mut incoming = Incoming { socket, received: Vec::new() };

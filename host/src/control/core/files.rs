@@ -1,0 +1,189 @@
+//! Plugin files: from a change in a directory to admission or rejection.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Core;
+use crate::admission::{Image, KeyId, Probed, Rejection, probe, read_and_stage};
+use crate::config::CollectorSpec;
+use crate::control::{Checked, Command};
+use crate::slot::SlotCommand;
+
+impl Core {
+    /// Starts the check of a file, one at a time for each path.
+    pub(super) fn check(&mut self, path: PathBuf) {
+        let file = self.plugins.files.entry(path.clone()).or_default();
+        if file.checking {
+            file.again = true;
+            return;
+        }
+        file.checking = true;
+        let in_use = file.image.clone();
+        let services = self.services.clone();
+        let specs = self.config.collectors.clone();
+        let defaults = self.config.defaults.clone();
+        let trust = self.config.trust.clone();
+        let commands = self.commands.clone();
+        tokio::spawn(async move {
+            let staged = tokio::task::spawn_blocking({
+                let (services, path) = (services.clone(), path.clone());
+                move || read_and_stage(&services.staging, &path, 0, &trust)
+            });
+            let checked = match staged.await {
+                Ok(Ok((image, signed_by)))
+                    if in_use.is_some_and(|used| used.hash == image.hash) =>
+                {
+                    Ok(Checked::Unchanged { signed_by })
+                }
+                Ok(Ok((image, signed_by))) => {
+                    let plugin = image.manifest.name.clone();
+                    let spec =
+                        specs.into_values().find(|spec| *spec.plugin == *plugin && spec.enabled);
+                    let spec = spec.unwrap_or_else(|| CollectorSpec::auto(&plugin, &defaults));
+                    match probe(&services, &image, spec).await {
+                        Ok(probed) => Ok(Checked::Admitted(Box::new((image, signed_by, probed)))),
+                        Err(failure) => Err(Rejection::Probe(failure)),
+                    }
+                }
+                Ok(Err(rejection)) => Err(rejection),
+                Err(error) => Err(Rejection::Read(error.to_string())),
+            };
+            let _ = commands.send(Command::Checked { path, checked });
+        });
+    }
+
+    pub(super) fn checked(&mut self, path: &Path, checked: Result<Checked, Rejection>) {
+        let Some(file) = self.plugins.files.get_mut(path) else { return }; // removed meanwhile
+        file.checking = false;
+        if std::mem::take(&mut file.again) {
+            self.check(path.to_owned());
+            return;
+        }
+        match checked {
+            Ok(Checked::Unchanged { signed_by }) => {
+                file.rejection = None;
+                file.signed_by = signed_by;
+            }
+            Ok(Checked::Admitted(admitted)) => {
+                let (image, signed_by, probed) = *admitted;
+                self.admit(path, image, signed_by, probed);
+            }
+            Err(rejection) => self.reject(path, rejection),
+        }
+    }
+
+    pub(super) fn admit(
+        &mut self,
+        path: &Path,
+        mut image: Image,
+        signed_by: Option<KeyId>,
+        probed: Probed,
+    ) {
+        let plugin = image.manifest.name.clone();
+        if let Some(other) = self.plugins.other(&plugin, path).map(Path::to_owned) {
+            // The first by order of directory, then of name, whichever was checked first.
+            let (first, second) = if self.rank(path) < self.rank(&other) {
+                (path.to_owned(), other)
+            } else {
+                (other, path.to_owned())
+            };
+            let first_shown = first.display().to_string();
+            let duplicate = Rejection::Duplicate { name: plugin.clone(), other: first_shown };
+            if second == path {
+                return self.reject(path, duplicate);
+            }
+            if let Some(file) = self.plugins.files.get_mut(&second) {
+                file.image = None;
+            }
+            self.reject(&second, duplicate);
+        }
+        let Some(file) = self.plugins.files.get(path) else { return };
+        let old = file.image.clone();
+        if let Some(old) = old.as_ref().filter(|old| old.manifest.name != plugin) {
+            self.stop_plugin(&old.manifest.name.clone());
+        } else if old.is_some()
+            && let Probed::NotCreated(failure) = &probed
+        {
+            // It would not even start: the old one goes on.
+            return self.reject(path, Rejection::Probe(failure.clone()));
+        }
+        image.generation = self.plugins.next_generation(&plugin);
+        let image = Arc::new(image);
+        let Some(file) = self.plugins.files.get_mut(path) else { return };
+        file.image = Some(image.clone());
+        file.signed_by = signed_by;
+        file.rejection = None;
+        let (shown, generation) = (path.display().to_string(), image.generation);
+        tracing::info!(
+            plugin,
+            generation,
+            version = image.manifest.version,
+            file = shown,
+            "admitted"
+        );
+        let loaded = Some((plugin.as_str(), generation));
+        self.services.events.plugin(&self.services.bus, "loaded", &shown, loaded, None);
+        let mut ready = match probed {
+            Probed::Ready(ready) => Some(ready),
+            Probed::NotCreated(_) => None,
+        };
+        for spec in self.specs_of(&plugin) {
+            let mine = ready.take_if(|ready| ready.spec.name == spec.name);
+            let handle = self.slot(&spec);
+            handle.send(SlotCommand::Adopt { image: image.clone(), ready: mine });
+        }
+    }
+
+    pub(super) fn reject(&mut self, path: &Path, rejection: Rejection) {
+        let implicit = self.config.directories.is_none();
+        let foreign = matches!(rejection, Rejection::Elf(crate::admission::ElfError::NoManifest));
+        if implicit && foreign {
+            // Some other library beside the binary is nobody's mistake.
+            tracing::debug!(file = %path.display(), "{rejection}");
+            self.plugins.files.remove(path);
+            return;
+        }
+        let Some(file) = self.plugins.files.get_mut(path) else { return };
+        let shown = path.display().to_string();
+        let kept = file.image.as_ref().map(|image| image.generation);
+        match kept {
+            Some(generation) => tracing::error!(
+                file = shown,
+                generation,
+                "{rejection}; the generation that was there goes on"
+            ),
+            None => tracing::error!(file = shown, "{rejection}"),
+        }
+        let reason = rejection.to_string();
+        file.rejections += 1;
+        file.rejection = Some(rejection);
+        let image = file.image.clone();
+        let image = image.as_ref().map(|image| (image.manifest.name.as_str(), image.generation));
+        self.services.events.plugin(&self.services.bus, "rejected", &shown, image, Some(&reason));
+    }
+
+    pub(super) fn removed(&mut self, path: &Path) {
+        let Some(file) = self.plugins.files.remove(path) else { return };
+        let Some(image) = file.image else { return };
+        let (plugin, shown) = (image.manifest.name.clone(), path.display().to_string());
+        tracing::info!(plugin, file = shown, "was removed");
+        let gone = Some((plugin.as_str(), image.generation));
+        self.services.events.plugin(&self.services.bus, "removed", &shown, gone, None);
+        self.stop_plugin(&plugin);
+        self.check_again(|rejection| matches!(rejection, Rejection::Duplicate { .. }));
+    }
+
+    pub(super) fn rank(&self, path: &Path) -> (usize, PathBuf) {
+        let directories = self.directories();
+        let position = directories.iter().position(|directory| path.parent() == Some(directory));
+        (position.unwrap_or(usize::MAX), path.to_owned())
+    }
+
+    /// Checks rejected files once more: what was wrong may have been mended beside them.
+    pub(super) fn check_again(&mut self, which: impl Fn(&Rejection) -> bool) {
+        let files = self.plugins.files.iter();
+        let rejected = files.filter(|(_, file)| file.rejection.as_ref().is_some_and(&which));
+        let paths: Vec<PathBuf> = rejected.map(|(path, _)| path.clone()).collect();
+        paths.into_iter().for_each(|path| self.check(path));
+    }
+}
