@@ -174,6 +174,12 @@ impl Live {
         Ok(Cut { rows: beyond as u64, what: Some(what) })
     }
 
+    /// Takes what the plugin declares.
+    pub(super) fn describe(&mut self, streams: Vec<StreamSchema>, interval_ms: u64) {
+        self.streams = streams;
+        self.interval = Duration::from_millis(interval_ms.max(10));
+    }
+
     pub(super) fn is_events(&self) -> bool {
         self.image.manifest.kind == Kind::Events
     }

@@ -1,0 +1,148 @@
+//! What follows a round, an end, and a deadline that has passed.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::backoff::Next;
+use super::super::live::Live;
+use super::super::phase::{Phase, Signal};
+use super::Slot;
+use crate::clock;
+use crate::config::CollectorSpec;
+use crate::runner::{Failure, Isolation};
+use crate::schedule::Change;
+
+impl Slot {
+    pub(super) fn after_round(&mut self, outcome: Result<Vec<String>, Failure>) {
+        let failure = match outcome {
+            Ok(partial) if partial.is_empty() => None,
+            Ok(partial) => Some(Failure::Partial(partial)),
+            Err(failure) => Some(failure),
+        };
+        match failure {
+            None => {
+                self.failing = (0, Duration::ZERO);
+                self.status.send_modify(|status| status.rounds += 1);
+                self.signal(Signal::Delivered);
+            }
+            Some(failure) => {
+                if matches!(failure, Failure::Partial(_)) {
+                    self.failing = (0, Duration::ZERO);
+                } else {
+                    self.pass_over();
+                }
+                let text = failure.to_string();
+                let new = self.status.borrow().last_error.as_ref() != Some(&text);
+                if new || self.status.borrow().phase != Phase::Degraded {
+                    tracing::warn!(collector = &*self.spec.name, "{text}");
+                }
+                self.status.send_modify(|status| {
+                    status.failed_rounds += 1;
+                    status.last_error = Some(text);
+                });
+                self.signal(Signal::RoundFailed);
+            }
+        }
+        let since = *self.well_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.policy.max {
+            self.backoff.recovered();
+        }
+    }
+
+    /// Another round failed: the time to the next one doubles, up to the longest pause between
+    /// restarts.
+    pub(super) fn pass_over(&mut self) {
+        let now = self.services.grid.at(clock::monotonic());
+        let doubled = 1_u32.checked_shl(self.failing.0).unwrap_or(u32::MAX);
+        let longest = self.policy.max.max(self.interval());
+        let pause = self.interval().saturating_mul(doubled).min(longest);
+        // Half an interval early: a tick is a little late, and must not be missed for it.
+        let until = (now + pause).saturating_sub(self.interval() / 2);
+        self.failing = (self.failing.0.saturating_add(1), until);
+    }
+
+    /// The runner that served has ended, or must not be called again.
+    pub(super) async fn died(&mut self, failure: Failure) {
+        let Some(live) = self.current.take() else { return };
+        let shown = self.show(&live.spec, &failure);
+        tracing::error!(collector = &*self.spec.name, "{shown}");
+        let waiters = live.round.into_iter().flat_map(|round| round.waiters);
+        for waiter in waiters.chain(std::mem::take(&mut self.waiting).1) {
+            let _ = waiter.send(Err(failure.clone()));
+        }
+        self.well_since = None;
+        self.status.send_modify(|status| status.last_error = Some(shown));
+        if self.candidate.is_some() {
+            // The replacement was on its way anyhow: it need not wait to prove itself.
+            self.signal(Signal::Died);
+            self.signal(Signal::RetryDue);
+            if let Some(candidate) = self.candidate.take() {
+                self.promote(candidate).await;
+            }
+            return;
+        }
+        let hopeless =
+            matches!(failure, Failure::Settings { .. } | Failure::Load(_) | Failure::Schema(_));
+        let next = self.backoff.failed(&self.policy, clock::monotonic(), fastrand::f64());
+        match next {
+            Next::RetryAfter(pause) if !hopeless => {
+                self.signal(Signal::Died);
+                self.retry_at = Some(Instant::now() + pause);
+            }
+            _ => self.signal(Signal::GaveUp),
+        }
+        self.services.schedule(Change::Remove { collector: self.spec.name.to_string() });
+    }
+
+    pub(super) async fn time(&mut self) {
+        let now = Instant::now();
+        if self.retry_at.take_if(|at| *at <= now).is_some() {
+            self.status.send_modify(|status| status.restarts += 1);
+            self.signal(Signal::RetryDue);
+            self.launch();
+        }
+        let late = |live: &Live| live.due_by.is_some_and(|due| due <= now);
+        if self.candidate.as_ref().is_some_and(|candidate| late(&candidate.live)) {
+            let shown = humantime::format_duration(self.spec.deadline).to_string();
+            let failure = Failure::Deadline(shown);
+            self.refuse_candidate(&failure);
+        }
+        if let Some(live) = self.current.as_mut().filter(|live| late(live)) {
+            // What has arrived in time was only not looked at: the host itself was late.
+            let grace = live.due_by.is_some_and(|due| now < due + Duration::from_secs(1));
+            if let Some(reply) = live.runner.replies.try_recv().ok().filter(|_| grace) {
+                return self.heard(reply).await;
+            }
+            let failure =
+                Failure::Deadline(humantime::format_duration(live.spec.deadline).to_string());
+            if live.runner.isolation == Isolation::Thread {
+                self.moved(format!("{failure} on a thread of the host, which was abandoned"));
+            }
+            // Its drop kills the process, or abandons the thread.
+            self.died(failure).await;
+        }
+    }
+
+    /// A failure as the user sees it; one of the settings with the place of the key.
+    pub(super) fn show(&self, spec: &CollectorSpec, failure: &Failure) -> String {
+        match failure {
+            Failure::Settings { path, message } => spec.settings_error(path, message).to_string(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Lets a runner end in its own time, without waiting for it.
+    pub(super) fn retire(&self, live: Live) {
+        let deadline = self.spec.deadline;
+        for waiter in live.round.into_iter().flat_map(|round| round.waiters) {
+            let _ = waiter.send(Err(Failure::Failed("the collector was restarted".into())));
+        }
+        tokio::spawn(live.runner.stop(deadline));
+    }
+
+    pub(super) fn moved(&self, why: String) {
+        tracing::warn!(collector = &*self.spec.name, "runs in a process from now on: {why}");
+        self.status.send_modify(|status| status.moved = Some(why));
+    }
+}
