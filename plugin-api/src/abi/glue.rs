@@ -349,7 +349,7 @@ impl From<ColumnSchema> for AbiColumn {
 /// ```
 ///
 /// Without `name`, the plugin is called as its package. The version is the package's.
-/// `capabilities` lists what it does beyond reading files ([`Capability`](abi::Capability)); in a
+/// `capabilities` lists what it does beyond reading files ([`Capability`](crate::abi::Capability)); in a
 /// runner process it may do no more, and only what the user's `allow` has too.
 #[macro_export]
 macro_rules! export_plugin {
