@@ -123,7 +123,10 @@ fn a_collector_whose_plugin_is_not_there_says_so_and_starts_when_it_comes() {
     assert!(text.contains("there is no plugin"), "{text}");
     agent.put("steady.so", &fs::read(fixture("steady_v1")).unwrap());
     agent.running("steady");
-    assert_eq!(agent.page("/readyz").0, 200);
+    let (code, text) = agent.page("/readyz");
+    assert_eq!(code, 200);
+    let listed = r#"{"collector":"steady","ready":true,"status":"StatusOK","phase":"running","reason":null}"#;
+    assert!(text.contains(listed), "{text}");
 }
 
 #[test]

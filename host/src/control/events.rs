@@ -19,6 +19,9 @@ struct Health<'a> {
     /// Where it stands.
     #[attribute]
     phase: &'a str,
+    /// The same as an OpenTelemetry component status.
+    #[attribute]
+    status: &'a str,
     /// Whether it delivers.
     #[gauge(unit = "1")]
     ready: bool,
@@ -77,6 +80,7 @@ impl Events {
         let record = Health {
             collector: &status.name,
             phase: status.phase.name(),
+            status: status.phase.status(),
             ready: status.phase.is_ready(),
             restarts: status.restarts,
             generation: status.generation,

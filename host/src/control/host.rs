@@ -141,14 +141,10 @@ impl Host {
     pub fn status(&self) -> Status {
         let core = self.core.borrow().clone();
         let now = clock::monotonic();
-        let collectors = core.slots.iter().map(|slot| {
-            let mut status = slot.borrow().clone();
-            let age = status.last_batch.map(|last| now.saturating_sub(last).as_secs_f64());
-            status.last_batch_age_seconds = age;
-            status
-        });
+        let slots = core.slots.iter().map(|slot| slot.borrow().clone());
+        let collectors = core.absent.iter().cloned().chain(slots);
         Status {
-            collectors: core.absent.iter().cloned().chain(collectors).collect(),
+            collectors: collectors.map(|status| status.at(now)).collect(),
             plugins: core.plugins.clone(),
             config: core.config.clone(),
             bus: self.services.bus.status(),

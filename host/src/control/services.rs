@@ -25,7 +25,7 @@ pub(crate) struct Services {
     pub(super) changes: mpsc::UnboundedSender<Change>,
     pub(super) events: Events,
     /// False: nothing is collected but on request.
-    pub(super) paced: bool,
+    pub(crate) paced: bool,
 }
 
 impl Services {

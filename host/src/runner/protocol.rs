@@ -114,6 +114,26 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The kind of it in one word, for counts.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Load(_) => "load",
+            Self::Schema(_) => "schema",
+            Self::Settings { .. } => "settings",
+            Self::Failed(_) => "failed",
+            Self::Partial(_) => "partial",
+            Self::Panicked(_) => "panicked",
+            Self::BadBatch(_) => "bad_batch",
+            Self::Deadline(_) => "deadline",
+            Self::Limit(_) => "limit",
+            Self::Killed(_) => "killed",
+            Self::Exited(_) => "exited",
+            Self::Returned => "returned",
+            Self::Spawn(_) => "spawn",
+            Self::Protocol(_) => "protocol",
+        }
+    }
+
     /// Whether the instance must not be called again (an error of one round leaves it usable).
     pub(crate) fn is_fatal(&self) -> bool {
         !matches!(self, Self::Failed(_) | Self::Partial(_) | Self::BadBatch(_))

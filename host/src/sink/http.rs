@@ -124,23 +124,26 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Every required collector delivers.
+/// Every required collector delivers, and on time.
 async fn readyz(State(host): State<Host>) -> Response {
     let status = host.status();
-    let waiting: Vec<_> = status
-        .collectors
-        .iter()
-        .filter(|collector| collector.required && !collector.phase.is_ready())
+    let required: Vec<_> =
+        status.collectors.iter().filter(|collector| collector.required).collect();
+    let ready = required.iter().all(|collector| collector.ready);
+    let collectors: Vec<_> = required
+        .into_iter()
         .map(|collector| {
             json!({
                 "collector": collector.name,
+                "ready": collector.ready,
+                "status": collector.status,
                 "phase": collector.phase,
-                "reason": collector.last_error,
+                "reason": collector.reason,
             })
         })
         .collect();
-    let code = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(json!({ "ready": waiting.is_empty(), "waiting_for": waiting }))).into_response()
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({ "ready": ready, "collectors": collectors }))).into_response()
 }
 
 async fn not_found() -> Response {

@@ -15,6 +15,9 @@ use dropsonde_plugin_api::schema::{ColumnSchema, Role};
 use crate::control::Status;
 use crate::model::{Batch, StreamInfo, Value};
 
+/// Longest text of an error in a label, in characters.
+const MAX_ERROR: usize = 200;
+
 /// Families by name, so that each has its `HELP` and `TYPE` once.
 #[derive(Default)]
 struct Page {
@@ -87,8 +90,12 @@ impl Page {
         for collector in collectors {
             let labels = label_set([("collector", collector.name.as_str())]);
             let mut gauge = |name, help, value| self.add(name, "gauge", help, &labels, value);
-            let ready = f64::from(u8::from(collector.phase.is_ready()));
-            gauge("dropsonde_collector_ready", "Whether the collector delivers.", ready);
+            let ready = f64::from(u8::from(collector.ready));
+            gauge(
+                "dropsonde_collector_ready",
+                "Whether the collector delivers, and on time.",
+                ready,
+            );
             if let Some(age) = collector.last_batch_age_seconds {
                 let help = "Age of the collector's last batch.";
                 gauge("dropsonde_collector_last_batch_age_seconds", help, age);
@@ -99,6 +106,18 @@ impl Page {
             let labels = label_set([("collector", collector.name.as_str()), ("phase", phase)]);
             let help = "The phase that the collector is in.";
             self.add("dropsonde_collector_phase", "gauge", help, &labels, 1.0);
+            if let Some(error) = &collector.last_error {
+                let error: String = error.chars().take(MAX_ERROR).collect();
+                let labels = label_set([("collector", collector.name.as_str()), ("error", &error)]);
+                let help = "The collector's last failure, even if it is over.";
+                self.add("dropsonde_collector_last_error_info", "gauge", help, &labels, 1.0);
+            }
+            for (cause, count) in &collector.failures {
+                let labels = label_set([("collector", collector.name.as_str()), ("cause", cause)]);
+                let help = "Failures of the collector, by cause.";
+                let name = "dropsonde_collector_failures_total";
+                self.add(name, "counter", help, &labels, *count as f64);
+            }
             let labels = label_set([("collector", collector.name.as_str())]);
             for (name, help, value) in [
                 ("restarts", "Runners started anew after a failure.", collector.restarts),

@@ -62,11 +62,6 @@ impl Backoff {
     pub(crate) fn recovered(&mut self) {
         self.streak = 0;
     }
-
-    /// Forgets everything: the file or the settings changed, or a person said so.
-    pub(crate) fn reset(&mut self) {
-        *self = Self::default();
-    }
 }
 
 #[cfg(test)]

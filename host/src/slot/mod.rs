@@ -3,6 +3,7 @@
 mod backoff;
 mod channel;
 mod handle;
+mod life;
 mod live;
 mod phase;
 mod slot_task;

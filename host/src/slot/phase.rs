@@ -62,6 +62,19 @@ impl Phase {
         })
     }
 
+    /// The OpenTelemetry component status that means the same (componentstatus package of the
+    /// OpenTelemetry Collector).
+    pub fn status(self) -> &'static str {
+        match self {
+            Self::Starting => "StatusStarting",
+            Self::Running => "StatusOK",
+            Self::Degraded | Self::BackingOff => "StatusRecoverableError",
+            Self::Quarantined => "StatusPermanentError",
+            Self::Stopping => "StatusStopping",
+            Self::Stopped => "StatusStopped",
+        }
+    }
+
     /// Whether a collector in this phase counts as ready.
     pub fn is_ready(self) -> bool {
         matches!(self, Self::Running | Self::Degraded)

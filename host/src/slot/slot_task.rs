@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::RestartPolicy;
-use super::backoff::Backoff;
 use super::channel::Channels;
 use super::handle::{SlotCommand, TickCell};
+use super::life::Life;
 use super::live::Live;
-use super::phase::Signal;
 use super::status::SlotStatus;
 use crate::admission::Image;
+use crate::clock;
 use crate::config::CollectorSpec;
 use crate::control::Services;
 use crate::model::RawBatch;
@@ -29,7 +29,7 @@ type Waiter = oneshot::Sender<Result<(), Failure>>;
 pub(super) struct Slot {
     services: Arc<Services>,
     spec: CollectorSpec,
-    policy: RestartPolicy,
+    life: Life,
     image: Option<Arc<Image>>,
     /// The generation that serves.
     current: Option<Live>,
@@ -38,9 +38,6 @@ pub(super) struct Slot {
     channels: Channels,
     /// Requests that came during a round that does not serve them: streams and who waits.
     waiting: (u64, Vec<Waiter>),
-    backoff: Backoff,
-    retry_at: Option<Instant>,
-    well_since: Option<Instant>,
     /// Rounds that failed in a row, and until when ticks are passed over for it.
     failing: (u32, Duration),
     status: watch::Sender<SlotStatus>,
@@ -71,15 +68,12 @@ impl Slot {
         let slot = Self {
             services,
             spec,
-            policy,
+            life: Life::new(policy),
             image: None,
             current: None,
             candidate: None,
             channels: Channels::default(),
             waiting: (0, Vec::new()),
-            backoff: Backoff::default(),
-            retry_at: None,
-            well_since: None,
             failing: (0, Duration::ZERO),
             status,
         };
@@ -119,7 +113,9 @@ impl Slot {
     ) -> Event {
         let candidate_due = self.candidate.as_ref().and_then(|candidate| candidate.live.due_by);
         let current_due = self.current.as_ref().and_then(|live| live.due_by);
-        let wake = [current_due, candidate_due, self.retry_at].into_iter().flatten().min();
+        let retry = self.life.retry_at();
+        let retry = retry.map(|at| Instant::now() + at.saturating_sub(clock::monotonic()));
+        let wake = [current_due, candidate_due, retry].into_iter().flatten().min();
         let sleep = async {
             match wake {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -172,7 +168,7 @@ impl Slot {
     fn configure(&mut self, spec: CollectorSpec, policy: RestartPolicy) {
         let anew = self.spec.needs_new_instance(&spec);
         self.spec = spec;
-        self.policy = policy;
+        self.life.set_policy(policy);
         if anew && self.image.is_some() {
             self.revive();
             self.launch();
@@ -185,15 +181,15 @@ impl Slot {
             status.required = required;
             status.interval_seconds = interval.as_secs_f64();
         });
+        self.expect_progress();
     }
 
     /// Its file or its settings changed, or a person said so: past failures don't count.
     fn revive(&mut self) {
-        self.backoff.reset();
+        self.life.revive();
         self.failing = (0, Duration::ZERO);
-        self.retry_at = None;
         self.status.send_modify(|status| status.moved = None);
-        self.signal(Signal::Revived);
+        self.show_phase();
     }
 
     fn interval(&self) -> Duration {
@@ -343,18 +339,23 @@ impl Slot {
         }
     }
 
-    fn signal(&mut self, signal: Signal) {
-        let before = self.status.borrow().phase;
-        let Some(after) = before.after(signal) else { return };
+    /// Publishes the phase, if it is another than was published.
+    fn show_phase(&mut self) {
+        let (before, after) = (self.status.borrow().phase, self.life.phase());
         if before != after {
             tracing::debug!(collector = &*self.spec.name, from = before.name(), to = after.name());
-            self.status.send_modify(|status| status.phase = after);
+            let restarts = self.life.restarts();
+            self.status.send_modify(|status| {
+                status.phase = after;
+                status.restarts = restarts;
+            });
             self.services.health(&self.status.borrow());
         }
     }
 
     async fn stop(&mut self) {
-        self.signal(Signal::StopAsked);
+        self.life.stop_asked();
+        self.show_phase();
         self.services.schedule(Change::Remove { collector: self.spec.name.to_string() });
         self.candidate = None;
         if let Some(live) = self.current.take() {
@@ -362,6 +363,7 @@ impl Slot {
         }
         self.channels = Channels::default();
         remove_if_empty(&self.services.state_dir.join(&*self.spec.name));
-        self.signal(Signal::StopDone);
+        self.life.stopped();
+        self.show_phase();
     }
 }

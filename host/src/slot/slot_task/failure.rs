@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::backoff::Next;
 use super::super::live::Live;
-use super::super::phase::{Phase, Signal};
+use super::super::phase::Phase;
 use super::Slot;
 use crate::clock;
 use crate::config::CollectorSpec;
@@ -20,11 +19,11 @@ impl Slot {
             Ok(partial) => Some(Failure::Partial(partial)),
             Err(failure) => Some(failure),
         };
+        let well = failure.is_none();
         match failure {
             None => {
                 self.failing = (0, Duration::ZERO);
                 self.status.send_modify(|status| status.rounds += 1);
-                self.signal(Signal::Delivered);
             }
             Some(failure) => {
                 if matches!(failure, Failure::Partial(_)) {
@@ -32,7 +31,7 @@ impl Slot {
                 } else {
                     self.pass_over();
                 }
-                let text = failure.to_string();
+                let (text, cause) = (failure.to_string(), failure.cause());
                 let new = self.status.borrow().last_error.as_ref() != Some(&text);
                 if new || self.status.borrow().phase != Phase::Degraded {
                     tracing::warn!(collector = &*self.spec.name, "{text}");
@@ -40,14 +39,25 @@ impl Slot {
                 self.status.send_modify(|status| {
                     status.failed_rounds += 1;
                     status.last_error = Some(text);
+                    *status.failures.entry(cause).or_default() += 1;
                 });
-                self.signal(Signal::RoundFailed);
             }
         }
-        let since = *self.well_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.policy.max {
-            self.backoff.recovered();
-        }
+        self.life.round(well, clock::monotonic());
+        self.show_phase();
+        self.expect_progress();
+    }
+
+    /// Notes by when the next round should have ended: a second late at most.
+    pub(super) fn expect_progress(&self) {
+        let polled = self.current.as_ref().is_some_and(|live| live.created && !live.is_events());
+        let due = (polled && self.services.paced).then(|| {
+            let now = clock::monotonic();
+            let passed_over = self.failing.1.saturating_sub(self.services.grid.at(now));
+            let spare = self.spec.deadline + Duration::from_secs(1);
+            now + self.interval() + passed_over + spare
+        });
+        self.status.send_modify(|status| status.progress_due = due);
     }
 
     /// Another round failed: the time to the next one doubles, up to the longest pause between
@@ -55,7 +65,7 @@ impl Slot {
     pub(super) fn pass_over(&mut self) {
         let now = self.services.grid.at(clock::monotonic());
         let doubled = 1_u32.checked_shl(self.failing.0).unwrap_or(u32::MAX);
-        let longest = self.policy.max.max(self.interval());
+        let longest = self.life.policy().max.max(self.interval());
         let pause = self.interval().saturating_mul(doubled).min(longest);
         // Half an interval early: a tick is a little late, and must not be missed for it.
         let until = (now + pause).saturating_sub(self.interval() / 2);
@@ -71,12 +81,15 @@ impl Slot {
         for waiter in waiters.chain(std::mem::take(&mut self.waiting).1) {
             let _ = waiter.send(Err(failure.clone()));
         }
-        self.well_since = None;
-        self.status.send_modify(|status| status.last_error = Some(shown));
+        self.status.send_modify(|status| {
+            status.last_error = Some(shown);
+            status.progress_due = None;
+            *status.failures.entry(failure.cause()).or_default() += 1;
+        });
         if self.candidate.is_some() {
             // The replacement was on its way anyhow: it need not wait to prove itself.
-            self.signal(Signal::Died);
-            self.signal(Signal::RetryDue);
+            self.life.replaced();
+            self.show_phase();
             if let Some(candidate) = self.candidate.take() {
                 self.promote(candidate).await;
             }
@@ -84,22 +97,15 @@ impl Slot {
         }
         let hopeless =
             matches!(failure, Failure::Settings { .. } | Failure::Load(_) | Failure::Schema(_));
-        let next = self.backoff.failed(&self.policy, clock::monotonic(), fastrand::f64());
-        match next {
-            Next::RetryAfter(pause) if !hopeless => {
-                self.signal(Signal::Died);
-                self.retry_at = Some(Instant::now() + pause);
-            }
-            _ => self.signal(Signal::GaveUp),
-        }
+        self.life.died(hopeless, clock::monotonic(), fastrand::f64());
+        self.show_phase();
         self.services.schedule(Change::Remove { collector: self.spec.name.to_string() });
     }
 
     pub(super) async fn time(&mut self) {
         let now = Instant::now();
-        if self.retry_at.take_if(|at| *at <= now).is_some() {
-            self.status.send_modify(|status| status.restarts += 1);
-            self.signal(Signal::RetryDue);
+        if self.life.retry_is_due(clock::monotonic()) {
+            self.show_phase();
             self.launch();
         }
         let late = |live: &Live| live.due_by.is_some_and(|due| due <= now);
