@@ -5,6 +5,8 @@
 //! A tick that comes late is run once; those that it missed are counted and never queued up.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
@@ -134,15 +136,42 @@ pub(crate) enum Change {
     Remove { collector: String },
 }
 
+/// Tells from outside whether the schedule keeps up.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    /// When something is due next, in nanoseconds of the grid's time.
+    next: AtomicU64,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self { next: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Heartbeat {
+    fn expect(&self, next: Option<Duration>) {
+        let nanos = next.and_then(|next| u64::try_from(next.as_nanos()).ok());
+        self.next.store(nanos.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// For how long something has been due that was not fired.
+    pub(crate) fn lag(&self, now: Duration) -> Duration {
+        now.saturating_sub(Duration::from_nanos(self.next.load(Ordering::Relaxed)))
+    }
+}
+
 /// Sends each tick to `fire` when it is due, until the changes end.
 pub(crate) async fn run(
     grid: Grid,
+    heartbeat: Arc<Heartbeat>,
     mut changes: mpsc::UnboundedReceiver<Change>,
     mut fire: impl FnMut(&str, Tick),
 ) {
     let mut table = Timetable::default();
     loop {
         let next = table.next();
+        heartbeat.expect(next);
         let sleep = async {
             match next {
                 Some(next) => tokio::time::sleep_until(grid.instant(next)).await,
@@ -217,6 +246,20 @@ mod tests {
             .map(|(_, tick)| tick.wanted)
             .collect();
         assert_eq!(wanted, [0b10, 0b11, 0b10]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_schedule_that_stands_still_falls_behind_and_one_that_runs_does_not() {
+        let (grid, heartbeat) = (Grid::new(), Arc::new(Heartbeat::default()));
+        let (changes, queue) = mpsc::unbounded_channel();
+        let running = tokio::spawn(run(grid, heartbeat.clone(), queue, |_, _| {}));
+        let set = Change::Set { collector: "a".into(), tiers: vec![tier(1, SECOND)] };
+        changes.send(set).unwrap();
+        tokio::time::sleep(SECOND * 30).await;
+        assert!(heartbeat.lag(grid.now()) < SECOND);
+        running.abort();
+        tokio::time::sleep(SECOND * 30).await;
+        assert!(heartbeat.lag(grid.now()) > SECOND * 28);
     }
 
     #[test]

@@ -16,4 +16,5 @@ mod packages;
 mod psutil;
 mod reload;
 mod sandbox;
+mod systemd;
 mod trust;

@@ -3,6 +3,7 @@
 mod ask;
 mod list;
 mod run;
+mod systemd;
 mod validate;
 
 use std::io::Write;

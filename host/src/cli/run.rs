@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::{EX_CONFIG, Output, RunArgs, fail, runtime};
+use super::{EX_CONFIG, Output, RunArgs, fail, runtime, systemd};
 use crate::bus::{Overflow, Subscribe, Subscription};
 use crate::clock;
 use crate::config::{Config, Listen};
@@ -115,6 +115,7 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
             _ => std::future::pending().await,
         }
     };
+    let attending = tokio::spawn(systemd::attend(host.clone()));
     let code = tokio::select! {
         code = signals(&host) => code,
         error = broken => match error {
@@ -124,6 +125,8 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
             None => ExitCode::SUCCESS,
         },
     };
+    attending.abort();
+    systemd::stopping();
     // Drain: no new requests, then the collectors; a client that never reads is not waited for.
     let _ = stop.send(());
     host.shutdown().await;
@@ -148,7 +151,9 @@ async fn signals(host: &Host) -> ExitCode {
             _ = interrupt.recv() => break tracing::info!("SIGINT: draining"),
             _ = hangup.recv() => {
                 tracing::info!("SIGHUP: reloading");
+                systemd::reloading();
                 host.reload().await; // the outcome is in the log
+                systemd::ready();
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::config::{Config, ConfigErrors, Sources};
 use crate::model::{Batch, StreamInfo};
 use crate::runner::{Cgroups, Failure, Spawner, Threads};
-use crate::schedule::{self, Change, Grid};
+use crate::schedule::{self, Change, Grid, Heartbeat};
 
 /// Why a host could not start.
 #[derive(Debug, Error)]
@@ -81,11 +81,13 @@ impl Builder {
             Watcher::new().map_err(|error| StartError::Watch(error.to_string()))?;
         let (services, schedule_changes) = Self::services(&config, self.paced)?;
         let ticking = Arc::downgrade(&services);
-        tokio::spawn(schedule::run(services.grid, schedule_changes, move |collector, tick| {
+        let fire = move |collector: &str, tick| {
             if let Some(slot) = ticking.upgrade().and_then(|services| services.slot(collector)) {
                 slot.tick(tick);
             }
-        }));
+        };
+        let heartbeat = services.heartbeat.clone();
+        tokio::spawn(schedule::run(services.grid, heartbeat, schedule_changes, fire));
         let (commands, queue) = mpsc::unbounded_channel();
         let core =
             Core::start(services.clone(), config, loader, watcher, changes, &commands, queue);
@@ -117,6 +119,7 @@ impl Builder {
             staging,
             state_dir: config.state_dir.join("collectors"),
             grid: Grid::new(),
+            heartbeat: Arc::new(Heartbeat::default()),
             slots: Mutex::default(),
             changes,
             events: Events::default(),
@@ -150,6 +153,12 @@ impl Host {
             bus: self.services.bus.status(),
             libraries: self.services.threads.quiet().into(),
         }
+    }
+
+    /// For how long a collector has been due that was not told so: zero while the schedule keeps
+    /// up.
+    pub fn schedule_lag(&self) -> Duration {
+        self.services.heartbeat.lag(self.services.grid.now())
     }
 
     /// Waits until every plugin file that lay there at the start was admitted or rejected, and

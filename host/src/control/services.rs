@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -10,7 +10,7 @@ use super::events::Events;
 use crate::admission::Staging;
 use crate::bus::Bus;
 use crate::runner::{Spawner, Threads};
-use crate::schedule::{Change, Grid};
+use crate::schedule::{Change, Grid, Heartbeat};
 use crate::slot::{SlotHandle, SlotStatus};
 
 pub(crate) struct Services {
@@ -20,6 +20,7 @@ pub(crate) struct Services {
     pub(crate) staging: Staging,
     pub(crate) state_dir: PathBuf,
     pub(crate) grid: Grid,
+    pub(crate) heartbeat: Arc<Heartbeat>,
     /// The slots that get ticks and answer requests, by collector.
     pub(crate) slots: Mutex<HashMap<String, SlotHandle>>,
     pub(super) changes: mpsc::UnboundedSender<Change>,
