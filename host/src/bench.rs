@@ -80,7 +80,8 @@ impl Runners {
     pub fn new() -> std::io::Result<Self> {
         let spawner =
             Spawner::new(tokio::runtime::Handle::current(), crate::runner::Cgroups::default())?;
-        Ok(Self { spawner, threads: Threads::new()? })
+        let records = std::env::temp_dir().join(format!("dropsonde-bench-{}", std::process::id()));
+        Ok(Self { spawner, threads: Threads::new(&records, |_, _| {})? })
     }
 
     /// Starts a polled collector without settings.
@@ -98,7 +99,7 @@ impl Runners {
         };
         let mut runner = match isolation {
             Isolation::Process => start_process(&self.spawner, begin),
-            Isolation::Thread => self.threads.start(begin),
+            Isolation::Thread => self.threads.start(begin, ""),
         };
         let mut streams = Vec::new();
         loop {

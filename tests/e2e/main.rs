@@ -17,4 +17,5 @@ mod psutil;
 mod reload;
 mod sandbox;
 mod systemd;
+mod threads;
 mod trust;

@@ -25,11 +25,36 @@ pub struct Options {
     pub binary: Option<PathBuf>,
 }
 
+/// What an agent that has ended left behind.
+pub struct Remains {
+    directory: TempDir,
+    binary: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    /// How it ended, and what it logged.
+    pub status: ExitStatus,
+    pub log: Vec<String>,
+}
+
+impl Remains {
+    /// Starts another agent in the same place.
+    pub fn start_again(self) -> Agent {
+        Agent::run(self.directory, self.binary, self.arguments, self.environment)
+    }
+
+    pub fn root(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
 /// An agent with a plugin directory and a configuration of its own. Killed when dropped.
 pub struct Agent {
     child: Child,
     address: String,
-    directory: TempDir,
+    directory: Option<TempDir>,
+    binary: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     log: Arc<Mutex<Vec<String>>>,
     pub stdout: Arc<Mutex<Vec<String>>>,
 }
@@ -64,15 +89,26 @@ impl Agent {
         }
         let config = options.config.replace("{root}", root.to_str().unwrap());
         fs::write(root.join("dropsonde.toml"), config).unwrap();
-        let mut child = Command::new(options.binary.unwrap_or_else(binary))
+        let binary = options.binary.unwrap_or_else(binary);
+        Self::run(directory, binary, options.arguments, options.environment)
+    }
+
+    fn run(
+        directory: TempDir,
+        binary: PathBuf,
+        arguments: Vec<String>,
+        environment: Vec<(String, String)>,
+    ) -> Self {
+        let root = directory.path();
+        let mut child = Command::new(&binary)
             .args(["run", "--log", "debug", "--listen", "127.0.0.1:0", "--plugins"])
             .arg(root.join("plugins"))
             .arg("--config")
             .arg(root.join("dropsonde.toml"))
-            .args(&options.arguments)
+            .args(&arguments)
             .env("DROPSONDE__HOST__RUNTIME_DIR", root.join("run"))
             .env("DROPSONDE__HOST__STATE_DIR", root.join("state"))
-            .envs(options.environment)
+            .envs(environment.clone())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -86,7 +122,8 @@ impl Agent {
             assert!(at.is_some() || child.try_wait().unwrap().is_none(), "it ended: {lines:#?}");
             at.map(str::to_owned)
         });
-        Self { child, address, directory, log, stdout }
+        let directory = Some(directory);
+        Self { child, address, directory, binary, arguments, environment, log, stdout }
     }
 
     pub fn pid(&self) -> u32 {
@@ -99,7 +136,7 @@ impl Agent {
     }
 
     pub fn root(&self) -> &Path {
-        self.directory.path()
+        self.directory.as_ref().unwrap().path()
     }
 
     /// The path of a file in the plugin directory.
@@ -223,6 +260,20 @@ impl Agent {
     /// The processes that are children of the agent.
     pub fn children(&self) -> Vec<u32> {
         children(self.pid())
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub fn ended(mut self) -> Remains {
+        let status = wait_for("its end", || self.child.try_wait().unwrap());
+        Remains {
+            directory: self.directory.take().unwrap(),
+            binary: self.binary.clone(),
+            arguments: self.arguments.clone(),
+            environment: self.environment.clone(),
+            status,
+            log: self.log(),
+        }
     }
 
     /// Asks it to end, and waits.

@@ -8,7 +8,7 @@ mod agent;
 mod build;
 mod files;
 
-pub use agent::{Agent, Options};
+pub use agent::{Agent, Options, Remains};
 pub use build::{binary, fixture, plugin, target_dir, workspace};
 pub use files::{corrupt, replace_bytes};
 

@@ -50,6 +50,13 @@ pub(crate) struct Image {
     pub(crate) generation: u32,
 }
 
+impl Image {
+    /// The hash as it is written.
+    pub(crate) fn sha256(&self) -> String {
+        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 impl Drop for Image {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.staged); // mapped pages outlive their name

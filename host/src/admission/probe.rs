@@ -61,7 +61,7 @@ async fn try_out(
             }
             Some(Reply::Done { outcome, .. }) => break outcome,
             Some(Reply::Log { level, message }) => log_line(&spec.name, level, &message),
-            Some(Reply::SettingsGood) => {}
+            Some(Reply::SettingsGood | Reply::Strayed(_)) => {} // not of a trial
             Some(Reply::Closed(failure)) => {
                 let failure = failure.unwrap_or(Failure::Returned);
                 if is_unsound(&failure) {

@@ -287,6 +287,7 @@ impl Core {
         remove_if_empty(&self.services.state_dir);
         self.services.events.clear();
         self.services.spawner.end().await;
+        self.services.threads.end();
         self.plugins = Plugins::default();
     }
 }

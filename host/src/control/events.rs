@@ -31,6 +31,12 @@ struct Health<'a> {
     /// Which image of the plugin serves.
     #[gauge(unit = "1")]
     generation: u32,
+    /// `process` or `thread`.
+    #[attribute]
+    isolation: &'a str,
+    /// Why it runs in a process though a thread was asked for.
+    #[attribute]
+    moved: Option<String>,
     /// The last failure.
     #[attribute]
     last_error: Option<String>,
@@ -84,6 +90,8 @@ impl Events {
             ready: status.phase.is_ready(),
             restarts: status.restarts,
             generation: status.generation,
+            isolation: status.isolation.name(),
+            moved: status.moved.clone(),
             last_error: status.last_error.clone(),
         };
         self.publish(bus, format!("health.{}", status.name), &record);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -19,6 +19,7 @@ use crate::config::{Config, ConfigErrors, Sources};
 use crate::model::{Batch, StreamInfo};
 use crate::runner::{Cgroups, Failure, Spawner, Threads};
 use crate::schedule::{self, Change, Grid, Heartbeat};
+use crate::slot::SlotCommand;
 
 /// Why a host could not start.
 #[derive(Debug, Error)]
@@ -79,7 +80,7 @@ impl Builder {
         let loader: Loader = Box::new(move || Config::load(&sources));
         let (watcher, changes) =
             Watcher::new().map_err(|error| StartError::Watch(error.to_string()))?;
-        let (services, schedule_changes) = Self::services(&config, self.paced)?;
+        let (services, feeds) = Self::services(&config, self.paced)?;
         let ticking = Arc::downgrade(&services);
         let fire = move |collector: &str, tick| {
             if let Some(slot) = ticking.upgrade().and_then(|services| services.slot(collector)) {
@@ -87,7 +88,8 @@ impl Builder {
             }
         };
         let heartbeat = services.heartbeat.clone();
-        tokio::spawn(schedule::run(services.grid, heartbeat, schedule_changes, fire));
+        tokio::spawn(schedule::run(services.grid, heartbeat, feeds.schedule, fire));
+        tokio::spawn(move_strays(Arc::downgrade(&services), feeds.strays));
         let (commands, queue) = mpsc::unbounded_channel();
         let core =
             Core::start(services.clone(), config, loader, watcher, changes, &commands, queue);
@@ -95,17 +97,38 @@ impl Builder {
     }
 }
 
+/// What the parts of the host say to each other.
+pub(crate) struct Feeds {
+    /// For the schedule.
+    schedule: mpsc::UnboundedReceiver<Change>,
+    /// Collectors that left something behind in the host as they ended, and what.
+    strays: mpsc::UnboundedReceiver<(String, String)>,
+}
+
+async fn move_strays(
+    services: Weak<Services>,
+    mut strays: mpsc::UnboundedReceiver<(String, String)>,
+) {
+    while let Some((collector, why)) = strays.recv().await {
+        tracing::warn!(collector, "{why}");
+        if let Some(slot) = services.upgrade().and_then(|services| services.slot(&collector)) {
+            slot.send(SlotCommand::Move { why });
+        }
+    }
+}
+
 impl Builder {
-    /// What all parts share, and the changes that the schedule is to be told.
+    /// What all parts share, and what they say.
     pub(crate) fn services(
         config: &Config,
         paced: bool,
-    ) -> Result<(Arc<Services>, mpsc::UnboundedReceiver<Change>), StartError> {
+    ) -> Result<(Arc<Services>, Feeds), StartError> {
         let staging = Staging::new(&config.runtime_dir).map_err(|cause| StartError::Staging {
             directory: config.runtime_dir.clone(),
             cause,
         })?;
-        let (changes, queue) = mpsc::unbounded_channel();
+        let (changes, schedule) = mpsc::unbounded_channel();
+        let (strayed, strays) = mpsc::unbounded_channel();
         let cgroups = Cgroups::discover();
         let lacking = cgroups.lacking();
         if !lacking.is_empty() {
@@ -115,7 +138,9 @@ impl Builder {
         let services = Arc::new(Services {
             bus: Bus::new(),
             spawner: Spawner::new(tokio::runtime::Handle::current(), cgroups)?,
-            threads: Threads::new()?,
+            threads: Threads::new(&config.state_dir.join("crashes"), move |collector, what| {
+                let _ = strayed.send((collector.to_owned(), what.to_owned()));
+            })?,
             staging,
             state_dir: config.state_dir.join("collectors"),
             grid: Grid::new(),
@@ -125,7 +150,7 @@ impl Builder {
             events: Events::default(),
             paced,
         });
-        Ok((services, queue))
+        Ok((services, Feeds { schedule, strays }))
     }
 }
 

@@ -101,7 +101,7 @@ impl File {
             description: manifest.map(|manifest| manifest.description.clone()),
             kind: manifest.map(|manifest| manifest.kind),
             generation: image.map_or(0, |image| image.generation),
-            sha256: image.map(|image| hex(&image.hash)),
+            sha256: image.map(Image::sha256),
             signed_by: self.signed_by.map(|key| key.to_string()),
             state: match (&self.rejection, image, self.checking) {
                 (_, _, true) => "checking",
@@ -115,8 +115,4 @@ impl File {
                 .is_some_and(|image| image.notes.nodelete || image.notes.gnu_unique),
         }
     }
-}
-
-fn hex(hash: &[u8]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

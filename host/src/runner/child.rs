@@ -74,7 +74,7 @@ fn serve(parent: Option<i32>) -> ExitCode {
     if reader.is_err() {
         return ExitCode::FAILURE;
     }
-    let (loaded, failure) = worker::run(&requests, out.clone(), stop);
+    let (loaded, failure) = worker::run(&requests, out.clone(), stop, None);
     out.send(Reply::Closed(failure));
     // The process ends here; what the plugin left running ends with it, so the library is not
     // closed under it.

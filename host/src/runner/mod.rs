@@ -26,7 +26,7 @@ pub(crate) use protocol::{Begin, Reply, Request};
 pub use sandbox::Sandbox;
 pub(crate) use sandbox::remove_if_empty;
 pub(crate) use spawner::Spawner;
-pub(crate) use thread::{Quiet, THREAD_LOADS_MAX, Threads};
+pub(crate) use thread::{Footprint, Quiet, Threads};
 
 /// Where a collector runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,16 @@ pub enum Isolation {
     Process,
     /// On a thread of the host, for plugins trusted with the host's life.
     Thread,
+}
+
+impl Isolation {
+    /// The name as it is written everywhere.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Thread => "thread",
+        }
+    }
 }
 
 /// A runner, as its slot sees it. Dropping it ends it: a process is killed, a thread is told to
@@ -53,11 +63,18 @@ trait Link: Send + Sync + std::fmt::Debug {
     /// Hands over a request; never blocks. Fails only if the runner is gone, which the replies
     /// tell too.
     fn send(&self, request: Request);
+    /// The slot is about to drop a runner that does not answer. A process is killed by the drop.
+    fn abandon(&self) {}
 }
 
 impl Runner {
     pub(crate) fn send(&self, request: Request) {
         self.link.send(request);
+    }
+
+    /// To be called before the drop of a runner that does not answer.
+    pub(crate) fn abandon(&self) {
+        self.link.abandon();
     }
 
     /// Asks it to stop and waits for it, no longer than `deadline`; then it is dropped.

@@ -228,7 +228,7 @@ const OUT_OF_MEMORY: &str = "memory allocation of";
 const SIGABRT: i32 = 6;
 const SIGXFSZ: i32 = 25;
 
-fn signal_name(signal: i32) -> String {
+pub(super) fn signal_name(signal: i32) -> String {
     // signal(7); the ones that a program dies of.
     let name = match signal {
         1 => "SIGHUP",

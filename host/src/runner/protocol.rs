@@ -55,6 +55,8 @@ pub(crate) enum Reply {
     Batch(RawBatch),
     /// The round is over.
     Done { id: u64, outcome: Result<Vec<String>, Failure> },
+    /// Of a thread only: it did what no plugin in the host may do, and this is what.
+    Strayed(String),
     /// A line for the log.
     Log { level: u8, message: String },
     /// It has ended, by itself or because it was told to. Always the last.

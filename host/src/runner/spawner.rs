@@ -2,6 +2,7 @@
 //! sends a child its death signal when the *thread* that made it ends (prctl(2),
 //! PR_SET_PDEATHSIG).
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -40,6 +41,9 @@ enum Job {
     },
 }
 
+/// What a runner gets of the host's environment.
+type Environment = Vec<(&'static str, OsString)>;
+
 /// A handle to the spawning thread, which ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Spawner {
@@ -50,13 +54,19 @@ impl Spawner {
     /// Starts the thread. `runtime` gets the children's sockets.
     pub(crate) fn new(runtime: Handle, cgroups: Cgroups) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
+        // Read once, before any plugin on a thread could be changing it.
+        let environment: Environment = ["PATH", "LANG", "TZ", "RUST_BACKTRACE"]
+            .into_iter()
+            .filter_map(|name| std::env::var_os(name).map(|value| (name, value)))
+            .collect();
         std::thread::Builder::new().name("dropsonde-spawn".into()).spawn(move || {
             let _context = runtime.enter();
             while let Ok(job) = queue.recv() {
                 match job {
                     Job::Spawn { collector, limits, reply } => {
                         // Nobody waits any more: the child is killed by its drop.
-                        let _ = reply.send(spawn(&collector, limits, &cgroups));
+                        let spawned = spawn(&collector, limits, &cgroups, &environment);
+                        let _ = reply.send(spawned);
                     }
                     Job::Bury(cgroup) => drop(cgroup),
                     Job::End { done } => {
@@ -92,7 +102,12 @@ impl Spawner {
     }
 }
 
-fn spawn(collector: &str, limits: Limits, cgroups: &Cgroups) -> io::Result<Spawned> {
+fn spawn(
+    collector: &str,
+    limits: Limits,
+    cgroups: &Cgroups,
+    environment: &Environment,
+) -> io::Result<Spawned> {
     let cgroup = cgroups.make(collector, limits);
     let (ours, theirs) = UnixStream::pair()?;
     let (output, write) = io::pipe()?;
@@ -101,11 +116,7 @@ fn spawn(collector: &str, limits: Limits, cgroups: &Cgroups) -> io::Result<Spawn
         .arg(RUNNER_FLAG)
         .arg(std::process::id().to_string())
         .env_clear()
-        .envs(
-            ["PATH", "LANG", "TZ", "RUST_BACKTRACE"]
-                .into_iter()
-                .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
-        )
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(OwnedFd::from(theirs))
         .stdout(write.try_clone()?)
         .stderr(write)

@@ -35,6 +35,16 @@ pub(crate) trait Out: Send + Sync + 'static {
     }
 }
 
+/// Looks at what a plugin does to the process that it shares with the host.
+pub(crate) trait Watch: Send {
+    /// A call into the plugin is about to be made, on this thread.
+    fn before_call(&mut self);
+    /// It goes on, and has come back to the host for a moment. As `after_call`, now and then.
+    fn during_call(&mut self) -> Option<String>;
+    /// It is over. What the plugin did that it must not, if anything.
+    fn after_call(&mut self) -> Option<String>;
+}
+
 /// Tells a running event source to stop.
 #[derive(Debug, Default)]
 pub(crate) struct StopFlag {
@@ -68,6 +78,7 @@ struct Context {
     /// Why the last batch was refused: the plugin's own word for it is not relied upon.
     refused: Mutex<Option<String>>,
     log_gate: Mutex<LogGate>,
+    watch: Option<Mutex<Box<dyn Watch>>>,
 }
 
 impl Context {
@@ -85,7 +96,32 @@ impl Context {
     }
 
     fn deliver(&self, batch: RawBatch) -> bool {
-        self.out.send(Reply::Batch(batch)) && (!self.events || self.out.flush())
+        let heard = self.out.send(Reply::Batch(batch)) && (!self.events || self.out.flush());
+        if self.events {
+            self.look(|watch| watch.during_call()); // its call is the one that it runs in
+        }
+        heard
+    }
+
+    /// A call is about to be made.
+    fn before_call(&self) {
+        if let Some(watch) = &self.watch {
+            watch.lock().unwrap_or_else(PoisonError::into_inner).before_call();
+        }
+    }
+
+    /// A call is over.
+    fn after_call(&self) {
+        self.look(|watch| watch.after_call());
+    }
+
+    /// Says what the plugin did that it must not.
+    fn look(&self, look: impl FnOnce(&mut dyn Watch) -> Option<String>) {
+        let Some(watch) = &self.watch else { return };
+        let strayed = look(&mut **watch.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(what) = strayed {
+            self.out.send(Reply::Strayed(what));
+        }
     }
 
     fn refuse(&self, what: String) -> AbiFailure {
@@ -110,13 +146,14 @@ pub(crate) fn run(
     requests: &Receiver<Request>,
     out: Arc<dyn Out>,
     stop: Arc<StopFlag>,
+    watch: Option<Box<dyn Watch>>,
 ) -> (Option<Loaded>, Option<Failure>) {
     let Ok(Request::Begin(begin)) = requests.recv() else { return (None, None) };
     let loaded = match Loaded::open(&begin.image) {
         Ok(loaded) => loaded,
         Err(error) => return (None, Some(Failure::Load(error.to_string()))),
     };
-    let ended = serve(&loaded, &begin, requests, out, stop).err();
+    let ended = serve(&loaded, &begin, requests, out, stop, watch).err();
     (Some(loaded), ended)
 }
 
@@ -126,6 +163,7 @@ fn serve(
     requests: &Receiver<Request>,
     out: Arc<dyn Out>,
     stop: Arc<StopFlag>,
+    watch: Option<Box<dyn Watch>>,
 ) -> Result<(), Failure> {
     let (streams, interval_ms) = describe(loaded)?;
     out.send(Reply::Described { streams: streams.clone(), interval_ms });
@@ -142,9 +180,12 @@ fn serve(
         events: begin.events,
         refused,
         log_gate,
+        watch: watch.map(Mutex::new),
     });
+    context.before_call();
     let instance = create(loaded, begin, &context)?;
     out.send(Reply::Created);
+    context.after_call();
     let sink = AbiSink { context: Arc::as_ptr(&context).cast(), emit, wait };
     let ended = if begin.events {
         run_events(loaded, instance, &sink, &context)
@@ -167,6 +208,7 @@ fn run_events(
     sink: &AbiSink,
     context: &Context,
 ) -> Result<(), Failure> {
+    context.before_call();
     context.outcome(loaded.module.run()(instance, sink))?;
     if context.stop.wait(Duration::ZERO) { Ok(()) } else { Err(Failure::Returned) }
 }
@@ -181,13 +223,14 @@ fn run_polled(
     loop {
         match requests.recv() {
             Ok(Request::Collect { id, wanted }) => {
+                context.before_call();
                 let outcome = context.outcome(loaded.module.collect()(instance, wanted, sink));
                 let fatal = outcome.as_ref().err().filter(|failure| failure.is_fatal()).cloned();
                 let heard = context.out.send(Reply::Done { id, outcome });
                 match fatal {
                     Some(failure) => return Err(failure),
                     None if !heard => return Ok(()),
-                    None => {}
+                    None => context.after_call(),
                 }
             }
             Ok(Request::Begin(_)) => {}

@@ -102,6 +102,9 @@ impl Page {
             }
             let generation = f64::from(collector.generation);
             gauge("dropsonde_collector_generation", "Image of the plugin that serves.", generation);
+            let moved = f64::from(u8::from(collector.moved.is_some()));
+            let help = "Whether it runs in a process though a thread was asked for.";
+            gauge("dropsonde_collector_moved", help, moved);
             let phase = collector.phase.name();
             let labels = label_set([("collector", collector.name.as_str()), ("phase", phase)]);
             let help = "The phase that the collector is in.";

@@ -23,6 +23,8 @@ pub(crate) enum SlotCommand {
     Configure { spec: Box<CollectorSpec>, policy: RestartPolicy },
     /// Read the streams of these topics now; answered when the read is over.
     Collect { topics: Vec<String>, done: oneshot::Sender<Result<(), Failure>> },
+    /// If it runs on a thread of the host, go on in a process, for what it did.
+    Move { why: String },
     /// Start anew, whatever the state.
     Restart,
     /// End; answered when it has.

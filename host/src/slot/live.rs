@@ -1,5 +1,6 @@
 //! A runner with what its slot knows of it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use crate::admission::Image;
 use crate::config::CollectorSpec;
 use crate::control::Services;
 use crate::model::{RawBatch, check};
-use crate::runner::{Begin, Failure, Isolation, Reply, Request, Runner, Sandbox, start_process};
+use crate::runner::{
+    Begin, Failure, Footprint, Isolation, Reply, Request, Runner, Sandbox, start_process,
+};
 
 /// A runner that has passed the probe and is still alive.
 pub(crate) struct Ready {
@@ -32,6 +35,7 @@ pub(super) struct Live {
     pub(super) image: Arc<Image>,
     /// The settings that it was made with.
     pub(super) spec: CollectorSpec,
+    state_dir: PathBuf,
     /// What it may not do; of a process.
     pub(super) sandbox: Option<Sandbox>,
     pub(super) streams: Vec<StreamSchema>,
@@ -41,6 +45,7 @@ pub(super) struct Live {
     /// What it owes, and by when: creation, or a round.
     pub(super) due_by: Option<Instant>,
     pub(super) round: Option<Round>,
+    strain: Option<Strain>,
     /// Batches of a candidate's first round.
     pub(super) held: Vec<RawBatch>,
     next_round: u64,
@@ -51,6 +56,22 @@ pub(super) struct Live {
 pub(super) struct Cut {
     pub(super) rows: u64,
     pub(super) what: Option<String>,
+}
+
+/// How often the host is looked at while a call on one of its threads does not come back.
+const STRAIN: Duration = Duration::from_millis(100);
+
+/// A call on a thread of the host, which no limit of the kernel's bounds.
+struct Strain {
+    look_at: Instant,
+    /// What the host used when the call was first found to take long.
+    before: Option<Footprint>,
+}
+
+impl Strain {
+    fn from_now() -> Self {
+        Self { look_at: Instant::now() + STRAIN, before: None }
+    }
 }
 
 /// A round that is under way.
@@ -120,21 +141,24 @@ impl Live {
             tracing::error!(collector = &*spec.name, "its plugin's private copy: {error}");
         }
         let begin = begin(services, &image, &spec);
+        let state_dir = PathBuf::from(&begin.state_dir);
         let runner = match isolation {
             Isolation::Process => start_process(&services.spawner, begin),
-            Isolation::Thread => services.threads.start(begin),
+            Isolation::Thread => services.threads.start(begin, &image.sha256()),
         };
         let due_by = Some(Instant::now() + spec.deadline);
         Self {
             runner,
             image,
             spec,
+            state_dir,
             sandbox: None,
             streams: Vec::new(),
             interval: Duration::from_secs(1),
             created: false,
             due_by,
             round: None,
+            strain: (isolation == Isolation::Thread).then(Strain::from_now),
             held: Vec::new(),
             next_round: 1,
         }
@@ -146,12 +170,14 @@ impl Live {
             runner: ready.runner,
             image,
             spec: ready.spec,
+            state_dir: PathBuf::new(), // for thread mode only
             sandbox: ready.sandbox,
             streams: ready.streams,
             interval: ready.interval,
             created: true,
             due_by: None,
             round: None,
+            strain: None,
             held: ready.batches,
             next_round: 1,
         }
@@ -204,8 +230,24 @@ impl Live {
         let id = self.next_round;
         self.next_round += 1;
         self.due_by = Some(Instant::now() + self.spec.deadline);
+        self.strain = (self.runner.isolation == Isolation::Thread).then(Strain::from_now);
         self.round = Some(Round { id, wanted, due, bad: None, left_out: Vec::new(), waiters });
         self.runner.send(Request::Collect { id, wanted });
+    }
+
+    /// When something is to be looked at: the deadline, or what a call that takes long uses.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let due = self.due_by?;
+        Some(self.strain.as_ref().map_or(due, |strain| strain.look_at.min(due)))
+    }
+
+    /// Which limit the host has passed since a call on its thread was found to take long.
+    pub(super) fn strained(&mut self, now: Instant) -> Option<String> {
+        self.due_by?;
+        let strain = self.strain.as_mut().filter(|strain| strain.look_at <= now)?;
+        strain.look_at = now + STRAIN;
+        let used = Footprint::now(&self.state_dir);
+        used.passed(strain.before.get_or_insert(used), &self.spec.limits)
     }
 
     /// Takes the round off, if this is its end.

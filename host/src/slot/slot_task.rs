@@ -112,7 +112,7 @@ impl Slot {
         demand: &mut watch::Receiver<u64>,
     ) -> Event {
         let candidate_due = self.candidate.as_ref().and_then(|candidate| candidate.live.due_by);
-        let current_due = self.current.as_ref().and_then(|live| live.due_by);
+        let current_due = self.current.as_ref().and_then(Live::next_look);
         let retry = self.life.retry_at();
         let retry = retry.map(|at| Instant::now() + at.saturating_sub(clock::monotonic()));
         let wake = [current_due, candidate_due, retry].into_iter().flatten().min();
@@ -153,6 +153,7 @@ impl Slot {
                 self.adopt(image, ready.map(|ready| *ready)).await
             }
             SlotCommand::Configure { spec, policy } => self.configure(*spec, policy),
+            SlotCommand::Move { why } => self.strayed(why),
             SlotCommand::Collect { topics, done } => self.collect_for(&topics, done),
             SlotCommand::Restart => {
                 self.revive();
@@ -297,6 +298,7 @@ impl Slot {
                 self.swap_if_free().await;
                 self.serve_waiting();
             }
+            Reply::Strayed(what) => self.strayed(what),
             Reply::Log { level, message } => log_line(&self.spec.name, level, &message),
             Reply::Closed(failure) => self.died(failure.unwrap_or(Failure::Returned)).await,
             Reply::SettingsGood => {}

@@ -122,12 +122,27 @@ impl Slot {
             }
             let failure =
                 Failure::Deadline(humantime::format_duration(live.spec.deadline).to_string());
-            if live.runner.isolation == Isolation::Thread {
-                self.moved(format!("{failure} on a thread of the host, which was abandoned"));
-            }
-            // Its drop kills the process, or abandons the thread.
-            self.died(failure).await;
+            return self.give_up_on(failure).await;
         }
+        let strained = self.current.as_mut().and_then(|live| live.strained(now));
+        if let Some(limit) = strained {
+            self.give_up_on(Failure::Limit(limit)).await;
+        }
+    }
+
+    /// The runner that serves does not come back from a call.
+    async fn give_up_on(&mut self, failure: Failure) {
+        if let Some(live) =
+            self.current.as_ref().filter(|live| live.runner.isolation == Isolation::Thread)
+        {
+            live.runner.abandon();
+            let cause = format!("{failure} on a thread of the host, which was abandoned");
+            let threads = &self.services.threads;
+            threads.accuse(&self.spec.name, &live.image.sha256(), cause.clone());
+            self.moved(cause);
+        }
+        // Its drop kills the process, or abandons the thread.
+        self.died(failure).await;
     }
 
     /// A failure as the user sees it; one of the settings with the place of the key.
@@ -150,5 +165,6 @@ impl Slot {
     pub(super) fn moved(&self, why: String) {
         tracing::warn!(collector = &*self.spec.name, "runs in a process from now on: {why}");
         self.status.send_modify(|status| status.moved = Some(why));
+        self.services.health(&self.status.borrow());
     }
 }

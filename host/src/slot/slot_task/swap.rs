@@ -50,14 +50,30 @@ impl Slot {
         if self.spec.isolation == Isolation::Process || self.status.borrow().moved.is_some() {
             return Isolation::Process;
         }
-        if self.services.threads.has_room() {
-            return Isolation::Thread;
+        let image = self.image.as_ref().map(|image| image.sha256()).unwrap_or_default();
+        match self.services.threads.refusal(&self.spec.name, &image) {
+            None => Isolation::Thread,
+            Some(why) => {
+                self.moved(why);
+                Isolation::Process
+            }
         }
-        self.moved(format!(
-            "{} libraries were loaded into the host, which is the most it can take",
-            crate::runner::THREAD_LOADS_MAX
-        ));
-        Isolation::Process
+    }
+
+    /// It runs on a thread of the host and did not keep to itself: a process takes over, and no
+    /// tick is lost.
+    pub(super) fn strayed(&mut self, what: String) {
+        let on_thread = |live: &Live| live.runner.isolation == Isolation::Thread;
+        let current = self.current.as_ref().is_some_and(on_thread);
+        let candidate = self.candidate.as_ref().is_some_and(|next| on_thread(&next.live));
+        if (current || candidate) && self.status.borrow().moved.is_none() {
+            self.status.send_modify(|status| {
+                status.last_error = Some(what.clone());
+                *status.failures.entry("strayed").or_default() += 1;
+            });
+            self.moved(what);
+            self.launch();
+        }
     }
 
     /// The candidate has said something.
@@ -92,6 +108,7 @@ impl Slot {
                     Err(failure) => self.refuse_candidate(&failure),
                 }
             }
+            Reply::Strayed(what) => self.strayed(what),
             Reply::Log { level, message } => log_line(&self.spec.name, level, &message),
             Reply::Closed(failure) => {
                 self.refuse_candidate(&failure.unwrap_or(Failure::Returned));
