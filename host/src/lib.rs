@@ -39,6 +39,8 @@ mod config;
 mod control;
 #[allow(unsafe_code)] // opens plugins: dlopen, and the header behind its symbol
 mod loader;
+#[allow(unsafe_code)] // the allocator's own settings: mallopt(3), malloc_trim(3)
+mod memory;
 pub mod model;
 mod runner;
 mod schedule;

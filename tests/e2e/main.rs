@@ -4,6 +4,7 @@
 
 mod admission;
 mod api;
+mod chaos;
 mod cli;
 mod compat;
 mod configuration;
@@ -16,6 +17,7 @@ mod packages;
 mod psutil;
 mod reload;
 mod sandbox;
+mod soak;
 mod systemd;
 mod threads;
 mod trust;

@@ -7,15 +7,23 @@
 mod agent;
 mod build;
 mod files;
+mod footprint;
 
 pub use agent::{Agent, Options, Remains};
 pub use build::{binary, fixture, plugin, target_dir, workspace};
 pub use files::{corrupt, replace_bytes};
+pub use footprint::{Footprint, thread_names};
 
 use std::time::{Duration, Instant};
 
 /// Longest that a condition is waited for: far above what it takes, for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// How much of a long test is done: `short` where nobody asks for more, `full` where
+/// `DROPSONDE_SOAK` is set.
+pub fn soak<T>(short: T, full: T) -> T {
+    if std::env::var_os("DROPSONDE_SOAK").is_some() { full } else { short }
+}
 
 /// Waits until `probe` gives something; fails with `what` if it never does.
 #[track_caller]

@@ -24,7 +24,7 @@ pub use elf::ElfError;
 pub(crate) use elf::{ElfNotes, inspect};
 pub(crate) use probe::{Probed, check_settings, probe};
 pub(crate) use read::{Contents, read};
-pub(crate) use scan::{Scanned, is_busy, scan};
+pub(crate) use scan::{Print, Scanned, is_busy, is_young, scan};
 pub use signature::KeyId;
 pub(crate) use signature::TrustedKey;
 pub(crate) use stage::{Staging, read_and_stage};

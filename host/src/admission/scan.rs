@@ -5,8 +5,10 @@ use std::fs;
 use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::signature::signature_path;
+use crate::clock;
 
 /// Tells whether a verdict on a file may have changed: other bytes, another mode or owner of the
 /// file or a directory, or another signature.
@@ -15,6 +17,27 @@ pub(crate) struct Print {
     file: FilePrint,
     signature: Option<FilePrint>,
     directories: Vec<DirectoryPrint>,
+}
+
+impl Print {
+    /// Whether it changed so lately that somebody may be in the middle of writing it.
+    pub(crate) fn is_young(&self) -> bool {
+        let files = self.signature.iter().chain([&self.file]);
+        let mut changes = files.map(|file| (file.3, file.4));
+        changes.any(|(seconds, nanos)| is_young(seconds, nanos))
+    }
+}
+
+/// A change is left alone for so long: a copy that truncates and then writes is between the two
+/// for a moment. Shorter than changes are gathered, so that nothing waits for it that was heard
+/// of.
+const YOUNG: Duration = Duration::from_millis(40);
+
+/// Whether a time that the kernel gave a file is a moment ago.
+pub(crate) fn is_young(seconds: i64, nanos: i64) -> bool {
+    let since = u64::try_from(seconds).unwrap_or(0);
+    let at = UNIX_EPOCH + Duration::new(since, u32::try_from(nanos).unwrap_or(0));
+    clock::wall().duration_since(at).is_ok_and(|age| age < YOUNG)
 }
 
 /// Device, inode, size, change time. A new mode is a new change time.

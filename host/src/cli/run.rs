@@ -12,9 +12,11 @@ use crate::bus::{Overflow, Subscribe, Subscription};
 use crate::clock;
 use crate::config::{Config, Listen};
 use crate::control::{Builder, Host, StartError};
+use crate::memory;
 use crate::sink::{Listener, http, json};
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
+    memory::keep_little();
     let mut sources = args.common.sources();
     sources.allow_unsafe_permissions = args.allow_unsafe_permissions;
     let config = match Config::load(&sources) {

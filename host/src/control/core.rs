@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::plugins::Plugins;
 use super::{Command, ConfigStatus, Loader, PluginStatus, Services};
-use crate::admission::{ChangeStream, Changes, Scanned, Watcher, is_busy, scan};
+use crate::admission::{ChangeStream, Changes, Print, Scanned, Watcher, is_busy, is_young, scan};
 use crate::config::{CollectorSpec, Config};
 use crate::runner::{Failure, remove_if_empty};
 use crate::slot::{SlotCommand, SlotHandle, SlotStatus};
@@ -26,6 +26,8 @@ type ConfigPrint = Vec<(PathBuf, (u64, u64, i64, i64))>;
 /// How often the directories are looked at without being told: one may have been made or
 /// replaced, and not every file system tells.
 const PATROL: Duration = Duration::from_secs(2);
+/// How soon they are looked at again where something was in the middle of a change.
+const A_MOMENT: Duration = Duration::from_millis(50);
 
 pub(super) struct Core {
     services: Arc<Services>,
@@ -36,6 +38,8 @@ pub(super) struct Core {
     plugins: Plugins,
     known: Scanned,
     busy: HashSet<PathBuf>,
+    /// Some files were too young to be looked at.
+    put_off: bool,
     slots: BTreeMap<String, Running>,
     config_status: ConfigStatus,
     status: watch::Sender<Arc<CoreStatus>>,
@@ -85,6 +89,7 @@ impl Core {
             plugins: Plugins::default(),
             known: Scanned::new(),
             busy: HashSet::new(),
+            put_off: false,
             slots: BTreeMap::new(),
             config_status: ConfigStatus::default(),
             status,
@@ -117,10 +122,9 @@ impl Core {
             let Some(command) = command else { return };
             match command {
                 Command::Patrol => {
-                    let print = self.config.print();
-                    let edited = print != self.config_print;
+                    let edited = self.config.print() != self.config_print;
                     if edited && !self.busy.contains(&self.config.file) {
-                        self.reload();
+                        self.reload_unless_young();
                     }
                     self.watch();
                     if !self.look() && !edited {
@@ -196,9 +200,30 @@ impl Core {
         let config = changes.paths.iter().any(|path| is_toml(path) && configured(path));
         let writing = self.busy.iter().any(configured);
         if (config || changes.overflow) && !writing {
-            self.reload();
+            self.reload_unless_young();
         }
         self.look();
+    }
+
+    /// Reads the configuration again, or a moment later if somebody may be writing it now.
+    fn reload_unless_young(&mut self) {
+        let young = |print: &ConfigPrint| {
+            print.iter().any(|(_, (_, _, seconds, nanos))| is_young(*seconds, *nanos))
+        };
+        if young(&self.config.print()) {
+            self.look_again();
+        } else {
+            self.reload();
+        }
+    }
+
+    /// Looks at everything once more in a moment.
+    fn look_again(&self) {
+        let commands = self.commands.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(A_MOMENT).await;
+            let _ = commands.send(Command::Patrol); // ended meanwhile
+        });
     }
 
     /// Compares the directories with what is known of them; says whether anything is different.
@@ -211,10 +236,27 @@ impl Core {
             let known = self.known.iter().filter(|(path, _)| path.parent() == Some(directory));
             found.extend(known.map(|(path, print)| (path.clone(), print.clone())));
         }
+        // What somebody may be writing now is as it was before, for a moment.
+        let young = |(path, print): (&PathBuf, &Print)| {
+            (print.is_young() && self.known.get(path) != Some(print)).then(|| path.clone())
+        };
+        let young: Vec<PathBuf> = found.iter().filter_map(young).collect();
+        for path in &young {
+            match self.known.get(path) {
+                Some(known) => found.insert(path.clone(), known.clone()),
+                None => found.remove(path),
+            };
+        }
+        let was_put_off = std::mem::replace(&mut self.put_off, !young.is_empty());
+        if self.put_off {
+            self.look_again();
+        }
         self.unreadable = unreadable.into_iter().map(|(directory, _)| directory).collect();
         let busy = &self.busy;
-        let (changed, gone) = self.plugins.diff(&self.known, &found, |path| is_busy(busy, path));
-        let different = !changed.is_empty() || !gone.is_empty();
+        let (changed, gone) = self.plugins.diff(&self.known, &found, |path| {
+            is_busy(busy, path) || young.iter().any(|young| young == path)
+        });
+        let different = !changed.is_empty() || !gone.is_empty() || was_put_off;
         for path in changed {
             self.check(path);
         }
@@ -248,7 +290,7 @@ impl Core {
             slots: self.slots.values().map(|running| running.handle.status.clone()).collect(),
             absent: self.absent(),
             config: self.config_status.clone(),
-            settled: self.plugins.files.values().all(|file| !file.checking),
+            settled: !self.put_off && self.plugins.files.values().all(|file| !file.checking),
         };
         self.status.send_replace(Arc::new(status));
     }

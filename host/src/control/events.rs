@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use dropsonde_plugin_api::{Column, Record};
 
@@ -146,12 +147,13 @@ impl Events {
         record.append(&mut columns);
         let data = columns.iter().map(ColumnData::from);
         let derived = info.derived.iter().map(|_| ColumnData::floats(vec![None]));
+        let wall = clock::wall();
         let read = Read {
             generation: 0,
             sequence: *sequence,
-            wall: clock::wall(),
+            wall,
             monotonic: clock::monotonic(),
-            due: clock::monotonic(),
+            due: wall.duration_since(UNIX_EPOCH).unwrap_or_default(),
         };
         let batch = Batch::new(info.clone(), read, 1, data.chain(derived).collect());
         publisher.publish_now(Arc::new(batch));

@@ -200,7 +200,7 @@ fn a_batch_is_encoded_once() {
     let batch = Batch::new(info, read, 1, vec![numbers(&[5])]);
     assert_eq!(
         &*batch.json(),
-        r#"{"topic":"metrics.c.s","timestamp":"1970-01-01T00:00:01.000Z","collector":"c","generation":3,"sequence":9,"records":[{"a":5}]}"#
+        r#"{"topic":"metrics.c.s","timestamp":"1970-01-01T00:00:01.000Z","due":"1970-01-01T00:00:01.000Z","collector":"c","generation":3,"sequence":9,"records":[{"a":5}]}"#
     );
     assert!(Arc::ptr_eq(&batch.json(), &batch.json()));
 }

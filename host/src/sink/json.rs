@@ -11,11 +11,13 @@ use serde_json::{Map, Value as Json};
 
 use crate::model::{Batch, Value};
 
-/// A batch as one line: `{"topic":…,"timestamp":…,"collector":…,"sequence":…,"records":[…]}`.
+/// A batch as one line: `{"topic":…,"timestamp":…,"due":…,"collector":…,"generation":…,
+/// "sequence":…,"records":[…]}`.
 pub(crate) fn line(batch: &Batch) -> String {
     let mut object = Map::new();
     object.insert("topic".into(), batch.stream.topic.as_str().into());
     object.insert("timestamp".into(), timestamp(batch.wall).into());
+    object.insert("due".into(), timestamp(SystemTime::UNIX_EPOCH + batch.due).into());
     object.insert("collector".into(), batch.stream.collector.as_ref().into());
     object.insert("generation".into(), batch.generation.into());
     object.insert("sequence".into(), batch.sequence.into());

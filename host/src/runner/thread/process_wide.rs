@@ -133,16 +133,6 @@ fn changed() -> Option<String> {
     None
 }
 
-/// Returns to the kernel what the allocator holds of memory that was freed: an instance may have
-/// had much.
-pub(super) fn give_memory_back() {
-    // SAFETY: may be called at any time from any thread (malloc_trim(3)).
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 fn action(signal: c_int) -> Option<libc::sigaction> {
     let mut action = MaybeUninit::uninit();
     // SAFETY: asks only; the action is filled if the call succeeds.

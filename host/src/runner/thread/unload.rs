@@ -9,8 +9,9 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::Sender;
 
 use super::Strayed;
-use super::{process_wide, separate};
+use super::separate;
 use crate::loader::Loaded;
+use crate::memory;
 use crate::runner::protocol::Reply;
 
 /// Counts for the status page.
@@ -76,7 +77,7 @@ pub(super) fn unload(notices: &Receiver<Notice>, counts: &Quiet, strayed: &Stray
             continue;
         };
         let joined = thread.join().is_ok();
-        process_wide::give_memory_back();
+        memory::give_back();
         let Some(loaded) = end.loaded else { continue };
         if joined && is_quiet(&end.name, &end.before) {
             drop(loaded);

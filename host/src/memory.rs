@@ -1,0 +1,22 @@
+//! What the allocator keeps of memory that was freed. With the GNU C library it keeps much: a
+//! plugin file is read whole, and its buffer would stay with the host for good.
+
+/// Has large blocks come from the kernel and go back to it when they are freed. By itself the
+/// allocator raises the size from which it does so with each block that it gets back
+/// (mallopt(3)). For a process that is the host alone; to be called once, at its start.
+pub(crate) fn keep_little() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: changes a setting of the allocator; no other thread runs yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 256 << 10);
+    }
+}
+
+/// Returns what is free to the kernel: an instance that is gone may have had much.
+pub(crate) fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: may be called at any time from any thread (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
