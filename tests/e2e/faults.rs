@@ -1,22 +1,40 @@
 //! Panic, error, hang and crash in each runner mode: the others don't notice.
 
 use std::fs;
+use std::process::Command;
 
-use dropsonde_tests::{Agent, fixture, wait_for};
+use dropsonde_tests::{Agent, Footprint, Options, binary, fixture, wait_for};
 use serde_json::Value;
 
 /// An agent with a healthy collector and one that goes wrong from its third round on, for as
 /// long as the file `fault` is there.
 fn agent(isolation: &str, fault: &str, extra: &str) -> Agent {
+    let agent = healthy_agent(isolation, fault, extra);
+    go_wrong(&agent);
+    agent
+}
+
+fn healthy_agent(isolation: &str, fault: &str, extra: &str) -> Agent {
     let config = format!(
         "[defaults]\ninterval = \"50ms\"\n[restart]\ninitial = \"50ms\"\nmax = \"200ms\"\n{extra}\n\
          [collectors.faulty]\nisolation = \"{isolation}\"\ndeadline = \"400ms\"\n\
          [collectors.faulty.settings]\nfault = \"{fault}\"\nround = 3\nwhile_file = \"{{root}}/run/fault\"\n"
     );
-    let agent = Agent::with_plugins(&config, &[&fixture("faulty"), &fixture("steady_v1")]);
-    fs::write(agent.root().join("run/fault"), "").unwrap();
+    let agent = Agent::with(Options {
+        config,
+        plugins: vec![
+            (fixture("faulty"), "libfaulty.so".into()),
+            (fixture("steady_v1"), "libsteady_v1.so".into()),
+        ],
+        arguments: vec!["--output".into(), "ndjson".into()],
+        ..Options::default()
+    });
     agent.running("steady");
     agent
+}
+
+fn go_wrong(agent: &Agent) {
+    fs::write(agent.root().join("run/fault"), "").unwrap();
 }
 
 fn mend(agent: &Agent) {
@@ -38,15 +56,55 @@ fn others_are_well(agent: &mut Agent) {
 
 /// It restarts with this cause, and recovers when the fault is gone.
 fn restarts_with_cause(isolation: &str, fault: &str, cause: &str) -> Agent {
-    let mut agent = agent(isolation, fault, "limit = 1000");
+    let mut agent = healthy_agent(isolation, fault, "limit = 1000");
+    agent.running("faulty");
+    let before = Footprint::of(agent.pid());
+    go_wrong(&agent);
     agent.until("faulty", cause, |now| has_error(now, cause) && now["restarts"].as_u64() > Some(0));
+    cause_is_shown(&agent, cause);
     others_are_well(&mut agent);
     mend(&agent);
     let batches = agent.collector("faulty").unwrap()["batches"].as_u64().unwrap();
     agent.until("faulty", "well again", |now| {
         now["phase"] == "running" && now["batches"].as_u64() > Some(batches + 10)
     });
+    wait_for("the descriptors and threads of before", || {
+        let now = Footprint::of(agent.pid());
+        (now.descriptors <= before.descriptors && now.threads <= before.threads).then_some(())
+    });
+    let now = Footprint::of(agent.pid());
+    assert!(now.resident_kib < before.resident_kib + 8192, "{fault}: {before:?}, then {now:?}");
     agent
+}
+
+/// In `list`, on the bus and in the metrics stand the phase, the restarts and the cause.
+#[track_caller]
+fn cause_is_shown(agent: &Agent, cause: &str) {
+    let list = Command::new(binary())
+        .args(["list", "--listen", &agent.address(), "--plugins"])
+        .arg(agent.root().join("plugins"))
+        .output()
+        .unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    let lines = list.lines().skip_while(|line| !line.starts_with("faulty "));
+    let last = lines.take_while(|line| !line.starts_with("steady ")).collect::<Vec<_>>().join(" ");
+    assert!(last.contains("last error: ") && last.contains(cause), "{list}");
+    wait_for(&format!("health.faulty: {cause}"), || {
+        let lines = agent.stdout.lock().unwrap();
+        let health = lines.iter().filter(|line| line.contains("\"topic\":\"health.faulty\""));
+        let backing_off = health.filter(|line| line.contains("\"phase\":\"backing_off\""));
+        let mut status =
+            backing_off.filter(|line| line.contains("\"status\":\"StatusRecoverableError\""));
+        status.any(|line| line.contains(cause)).then_some(())
+    });
+    let page = agent.page("/metrics").1;
+    let line = |start: &str, end: &str| {
+        page.lines().any(|line| line.starts_with(start) && line.contains(end))
+    };
+    assert!(line("dropsonde_collector_last_error_info{collector=\"faulty\",", cause), "{page}");
+    assert!(line("dropsonde_collector_failures_total{collector=\"faulty\",", "cause="), "{page}");
+    assert!(line("dropsonde_collector_phase{collector=\"faulty\",phase=", " 1"), "{page}");
+    assert!(!line("dropsonde_collector_restarts_total{collector=\"faulty\"}", " 0"), "{page}");
 }
 
 #[test]
