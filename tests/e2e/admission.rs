@@ -97,6 +97,20 @@ fn a_plugin_whose_constructor_crashes_dies_in_its_trial() {
 }
 
 #[test]
+fn a_plugin_whose_constructor_hangs_dies_in_its_trial_at_the_deadline() {
+    for isolation in ["process", "thread"] {
+        let config = format!("[defaults]\nisolation = \"{isolation}\"\ndeadline = \"500ms\"\n");
+        let agent = Agent::with_plugins(&config, &[&fixture("hanging_constructor")]);
+        let why = agent.rejected("libhanging_constructor.so");
+        let expected = "failed its trial in a process of its own: deadline 500ms exceeded";
+        assert!(why.contains(expected), "{why}");
+        wait_for("the end of the trial", || agent.children().is_empty().then_some(()));
+        agent.put("steady.so", &fs::read(fixture("steady_v1")).unwrap());
+        agent.running("steady");
+    }
+}
+
+#[test]
 fn a_plugin_that_panics_at_once_is_rejected_with_its_message() {
     let config = "[collectors.faulty.settings]\nfault = \"panic_in_create\"\n";
     let agent = Agent::with_plugins(config, &[&fixture("faulty")]);

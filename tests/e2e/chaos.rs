@@ -99,8 +99,6 @@ fn healthy_collectors_lose_and_repeat_nothing_whatever_the_others_do() {
             (fixture("faulty"), "faulty.so".into()),
         ],
         arguments: vec!["--output".into(), "ndjson".into()],
-        // A backtrace keeps megabytes of symbols for each library.
-        environment: vec![("RUST_BACKTRACE".into(), "0".into())],
         ..Options::default()
     });
     for (name, _) in HEALTHY.iter().chain(&FAULTY) {

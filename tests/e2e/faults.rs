@@ -1,9 +1,10 @@
 //! Panic, error, hang and crash in each runner mode: the others don't notice.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
-use dropsonde_tests::{Agent, Footprint, Options, binary, fixture, wait_for};
+use dropsonde_tests::{Agent, Footprint, Options, binary, fixture, is_running, wait_for};
 use serde_json::Value;
 
 /// An agent with a healthy collector and one that goes wrong from its third round on, for as
@@ -145,6 +146,62 @@ fn a_stack_overflow_and_an_illegal_instruction_end_the_process_and_not_the_host(
     restarts_with_cause("process", "illegal_instruction", "killed by SIGILL");
 }
 
+/// A frozen task does not even die of SIGKILL, as one that waits for a disk does not.
+struct Frozen {
+    cgroup: PathBuf,
+    pid: u32,
+}
+
+impl Frozen {
+    /// `None` where no freezer (cgroup v1) can be had.
+    fn freeze(pid: u32) -> Option<Self> {
+        let cgroup = PathBuf::from(format!("/sys/fs/cgroup/freezer/dropsonde-test-{pid}"));
+        fs::create_dir(&cgroup).ok()?;
+        let frozen = Self { cgroup, pid };
+        fs::write(frozen.cgroup.join("cgroup.procs"), pid.to_string()).ok()?;
+        frozen.set("FROZEN").then_some(frozen)
+    }
+
+    fn set(&self, state: &str) -> bool {
+        fs::write(self.cgroup.join("freezer.state"), state).is_ok()
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.set("THAWED");
+        wait_for("the end of what was frozen", || (!is_running(self.pid)).then_some(()));
+        wait_for("the end of its cgroup", || fs::remove_dir(&self.cgroup).ok());
+    }
+}
+
+#[test]
+fn a_runner_that_not_even_sigkill_ends_holds_up_nobody() {
+    let config = "[defaults]\ninterval = \"50ms\"\ndeadline = \"400ms\"\n\
+                  [restart]\ninitial = \"50ms\"\n";
+    let mut agent = Agent::with_plugins(config, &[&fixture("faulty"), &fixture("steady_v1")]);
+    agent.running("steady");
+    agent.running("faulty");
+    let title = |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let runner =
+        agent.children().into_iter().find(|pid| title(pid).starts_with(b"dropsonde: faulty"));
+    let Some(frozen) = Frozen::freeze(runner.unwrap()) else {
+        eprintln!("SKIPPED: no freezer (cgroup v1) here");
+        return;
+    };
+    let back =
+        agent.until("faulty", "back", |now| now["restarts"] == 1 && now["phase"] == "running");
+    assert!(has_error(&back, "deadline 400ms exceeded"), "{back}");
+    assert!(is_running(frozen.pid), "it is still there: that is the point");
+    others_are_well(&mut agent);
+    let others = agent.children();
+    assert!(agent.terminate().success(), "nor does it hold up the end");
+    drop(frozen);
+    wait_for("the end of all runners", || {
+        (!others.iter().any(|pid| is_running(*pid))).then_some(())
+    });
+}
+
 #[test]
 fn a_busy_loop_and_a_deadlock_end_at_their_deadline() {
     restarts_with_cause("process", "busy", "deadline 400ms exceeded");
@@ -276,10 +333,4 @@ fn no_runner_outlives_its_host() {
             runners.iter().all(|pid| !is_running(*pid)).then_some(())
         });
     }
-}
-
-/// A process that has ended and was not waited for yet is not running.
-fn is_running(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
 }

@@ -17,6 +17,7 @@ mod packages;
 mod psutil;
 mod reload;
 mod sandbox;
+mod signals;
 mod soak;
 mod systemd;
 mod threads;

@@ -106,6 +106,8 @@ impl Agent {
             .arg("--config")
             .arg(root.join("dropsonde.toml"))
             .args(&arguments)
+            // A backtrace of a panic on a thread keeps megabytes of symbols for each library.
+            .env("RUST_BACKTRACE", "0")
             .env("DROPSONDE__HOST__RUNTIME_DIR", root.join("run"))
             .env("DROPSONDE__HOST__STATE_DIR", root.join("state"))
             .envs(environment.clone())
@@ -321,3 +323,9 @@ fn gather(source: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>
 }
 
 const CLOSE: &str = "(nobody reads on)";
+
+/// A process that has ended and was not waited for yet is not running.
+pub fn is_running(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+}

@@ -9,7 +9,7 @@ mod build;
 mod files;
 mod footprint;
 
-pub use agent::{Agent, Options, Remains};
+pub use agent::{Agent, Options, Remains, is_running};
 pub use build::{binary, fixture, plugin, target_dir, workspace};
 pub use files::{corrupt, replace_bytes};
 pub use footprint::{Footprint, thread_names};

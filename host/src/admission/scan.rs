@@ -22,9 +22,8 @@ pub(crate) struct Print {
 impl Print {
     /// Whether it changed so lately that somebody may be in the middle of writing it.
     pub(crate) fn is_young(&self) -> bool {
-        let files = self.signature.iter().chain([&self.file]);
-        let mut changes = files.map(|file| (file.3, file.4));
-        changes.any(|(seconds, nanos)| is_young(seconds, nanos))
+        let mut files = self.signature.iter().chain([&self.file]);
+        files.any(|file| is_young(file.2, file.3, file.4))
     }
 }
 
@@ -32,12 +31,17 @@ impl Print {
 /// for a moment. Shorter than changes are gathered, so that nothing waits for it that was heard
 /// of.
 const YOUNG: Duration = Duration::from_millis(40);
+/// An empty file is likely to be between the two, however long it takes.
+const YOUNG_EMPTY: Duration = Duration::from_secs(2);
 
-/// Whether a time that the kernel gave a file is a moment ago.
-pub(crate) fn is_young(seconds: i64, nanos: i64) -> bool {
+/// Whether a file of this size, and with this time of its last change, was changed so lately
+/// that it may not be complete.
+pub(crate) fn is_young(size: u64, seconds: i64, nanos: i64) -> bool {
     let since = u64::try_from(seconds).unwrap_or(0);
     let at = UNIX_EPOCH + Duration::new(since, u32::try_from(nanos).unwrap_or(0));
-    clock::wall().duration_since(at).is_ok_and(|age| age < YOUNG)
+    clock::wall()
+        .duration_since(at)
+        .is_ok_and(|age| age < if size == 0 { YOUNG_EMPTY } else { YOUNG })
 }
 
 /// Device, inode, size, change time. A new mode is a new change time.

@@ -90,8 +90,7 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
         Err(code) => return code,
     };
     let output = args.output.map(|Output::Ndjson| {
-        let subscribe = |pattern| Subscribe::to(pattern).and_then(|all| all.and("events.>"));
-        subscribe("metrics.>").map(|request| {
+        Subscribe::to(">").map(|request| {
             let request = request.named("stdout").overflow(Overflow::DropOldest(4096));
             tokio::spawn(print(host.subscribe(request)))
         })

@@ -47,6 +47,8 @@ pub(super) struct Core {
     unwatched: HashSet<PathBuf>,
     /// The configuration's files as they were when they were last read.
     config_print: ConfigPrint,
+    /// As they were at the last patrol.
+    patrol_print: ConfigPrint,
     /// The same, of those that could not be read.
     unreadable: HashSet<PathBuf>,
 }
@@ -94,6 +96,7 @@ impl Core {
             config_status: ConfigStatus::default(),
             status,
             unwatched: HashSet::new(),
+            patrol_print: config_print.clone(),
             config_print,
             unreadable: HashSet::new(),
         };
@@ -122,8 +125,14 @@ impl Core {
             let Some(command) = command else { return };
             match command {
                 Command::Patrol => {
-                    let edited = self.config.print() != self.config_print;
-                    if edited && !self.busy.contains(&self.config.file) {
+                    let print = self.config.print();
+                    let edited = print != self.config_print;
+                    let stable = print == self.patrol_print;
+                    self.patrol_print = print;
+                    // Nothing was heard of it, so whether it is complete is not known.
+                    if edited && !stable {
+                        self.look_again();
+                    } else if edited && !self.busy.contains(&self.config.file) {
                         self.reload_unless_young();
                     }
                     self.watch();
@@ -134,7 +143,8 @@ impl Core {
                 Command::Changed(changes) => self.changed(changes),
                 Command::Checked { path, checked } => self.checked(&path, checked),
                 Command::Reload { done } => {
-                    let outcome = self.reload();
+                    let loaded = (self.loader)();
+                    let outcome = self.reload(loaded);
                     self.look();
                     self.check_again(|_| true);
                     if let Some(done) = done {
@@ -208,12 +218,17 @@ impl Core {
     /// Reads the configuration again, or a moment later if somebody may be writing it now.
     fn reload_unless_young(&mut self) {
         let young = |print: &ConfigPrint| {
-            print.iter().any(|(_, (_, _, seconds, nanos))| is_young(*seconds, *nanos))
+            print.iter().any(|(_, (_, size, seconds, nanos))| is_young(*size, *seconds, *nanos))
         };
-        if young(&self.config.print()) {
-            self.look_again();
+        let before = self.config.print();
+        if young(&before) {
+            return self.look_again();
+        }
+        let loaded = (self.loader)();
+        if self.config.print() == before {
+            self.reload(loaded);
         } else {
-            self.reload();
+            self.look_again(); // it was written to while it was read
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{Core, Running};
 use crate::admission::{Image, Rejection};
-use crate::config::CollectorSpec;
+use crate::config::{CollectorSpec, Config, ConfigErrors};
 use crate::control::ReloadOutcome;
 use crate::slot::{SlotCommand, SlotHandle};
 
@@ -63,10 +63,10 @@ impl Core {
         running.handle.send(SlotCommand::Stop { done });
     }
 
-    /// Reads the configuration again and applies the difference.
-    pub(super) fn reload(&mut self) -> ReloadOutcome {
+    /// Applies what a configuration that was just read changes.
+    pub(super) fn reload(&mut self, loaded: Result<Config, ConfigErrors>) -> ReloadOutcome {
         self.config_print = self.config.print();
-        let config = match (self.loader)() {
+        let config = match loaded {
             Ok(config) => config,
             Err(errors) => {
                 for error in &errors.0 {
