@@ -13,6 +13,7 @@ mod examples;
 mod faults;
 mod limits;
 mod listen;
+mod nonsense;
 mod packages;
 mod psutil;
 mod reload;

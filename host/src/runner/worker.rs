@@ -23,6 +23,10 @@ use crate::model::{ColumnData, Data, MAX_ROWS, RawBatch, check_schemas};
 
 /// Largest text of one column in one batch.
 const MAX_TEXT: usize = 16 << 20;
+/// Longest message of a plugin, in bytes.
+const MAX_WORDS: usize = 4096;
+/// Most things that are named as unreadable in one round.
+const MAX_PARTIAL: usize = 32;
 
 /// Takes what the worker says.
 pub(crate) trait Out: Send + Sync + 'static {
@@ -84,6 +88,7 @@ struct Context {
 impl Context {
     /// Passes a line on, unless there are too many.
     fn log(&self, level: u8, message: &str) {
+        let message = readable(message);
         let mut gate = self.log_gate.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = gate.pass(clock::monotonic());
         drop(gate);
@@ -92,7 +97,7 @@ impl Context {
             let message = format!("{suppressed} log lines were suppressed");
             self.out.send(Reply::Log { level: 2, message });
         }
-        self.out.send(Reply::Log { level, message: message.to_owned() });
+        self.out.send(Reply::Log { level, message });
     }
 
     fn deliver(&self, batch: RawBatch) -> bool {
@@ -271,29 +276,48 @@ fn create(loaded: &Loaded, begin: &Begin, context: &Arc<Context>) -> Result<AbiI
 
 /// The outcome of a call: what was partial, or why it failed.
 fn failure(outcome: AbiFailure) -> Result<Vec<String>, Failure> {
-    let message = outcome.message.as_str().to_owned();
+    let message = readable(&outcome.message);
     Err(match outcome.kind {
-        AbiFailure::NONE => return Ok(outcome.partial.iter().map(ToString::to_string).collect()),
-        AbiFailure::SETTINGS => {
-            Failure::Settings { path: outcome.path.as_str().to_owned(), message }
+        AbiFailure::NONE => {
+            let partial = outcome.partial.iter().take(MAX_PARTIAL).map(|text| readable(text));
+            let more = outcome.partial.len().saturating_sub(MAX_PARTIAL);
+            let more = (more > 0).then(|| format!("and {more} more"));
+            return Ok(partial.chain(more).collect());
         }
+        AbiFailure::SETTINGS => Failure::Settings { path: readable(&outcome.path), message },
         AbiFailure::PANICKED => Failure::Panicked(message),
         AbiFailure::REFUSED => Failure::BadBatch(message),
         _ => Failure::Failed(message),
     })
 }
 
+/// A plugin's words, as text that is no longer than one needs. Its types promise UTF-8, and its
+/// types are the plugin's.
+fn readable(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_WORDS)]).into_owned();
+    if bytes.len() > MAX_WORDS {
+        text.push('…');
+    }
+    text
+}
+
 fn stream_from_abi(stream: &dropsonde_plugin_api::abi::AbiStream) -> Result<StreamSchema, String> {
     let kind = match stream.kind {
         0 => StreamKind::Snapshot,
         1 => StreamKind::Event,
-        other => return Err(format!("stream `{}` has the unknown kind {other}", stream.name)),
+        other => {
+            return Err(format!(
+                "stream `{}` has the unknown kind {other}",
+                readable(&stream.name)
+            ));
+        }
     };
     let columns = stream.columns.iter().map(column_from_abi).collect::<Result<_, _>>()?;
     Ok(StreamSchema {
-        name: stream.name.to_string(),
+        name: readable(&stream.name),
         kind,
-        description: stream.description.to_string(),
+        description: readable(&stream.description),
         columns,
     })
 }
@@ -304,7 +328,12 @@ fn column_from_abi(column: &dropsonde_plugin_api::abi::AbiColumn) -> Result<Colu
         1 => Role::Counter,
         2 => Role::Gauge,
         3 => Role::Attribute,
-        other => return Err(format!("column `{}` has the unknown role {other}", column.name)),
+        other => {
+            return Err(format!(
+                "column `{}` has the unknown role {other}",
+                readable(&column.name)
+            ));
+        }
     };
     let value = match column.value {
         0 => ValueType::U64,
@@ -313,25 +342,30 @@ fn column_from_abi(column: &dropsonde_plugin_api::abi::AbiColumn) -> Result<Colu
         3 => ValueType::Bool,
         4 => ValueType::Text,
         5 => ValueType::TextList,
-        other => return Err(format!("column `{}` has the unknown type {other}", column.name)),
+        other => {
+            return Err(format!(
+                "column `{}` has the unknown type {other}",
+                readable(&column.name)
+            ));
+        }
     };
     let share = match column.share.as_slice() {
         [name, of, otel] => {
-            Some(Share { name: name.to_string(), of: of.to_string(), otel: otel.to_string() })
+            Some(Share { name: readable(name), of: readable(of), otel: readable(otel) })
         }
         _ => None,
     };
     Ok(ColumnSchema {
-        name: column.name.to_string(),
+        name: readable(&column.name),
         role,
         value,
-        unit: column.unit.to_string(),
-        description: column.description.to_string(),
-        otel: column.otel.to_string(),
+        unit: readable(&column.unit),
+        description: readable(&column.description),
+        otel: readable(&column.otel),
         attributes: column
             .attributes
             .chunks_exact(2)
-            .map(|pair| (pair[0].to_string(), pair[1].to_string()))
+            .map(|pair| (readable(&pair[0]), readable(&pair[1])))
             .collect(),
         share,
     })

@@ -281,12 +281,14 @@ impl Drop for HostLink {
 pub(crate) struct Link<'a>(pub(crate) &'a AbiSink);
 
 impl Link<'_> {
-    /// Hands over what is wanted of the streams that were touched, and forgets the rows.
+    /// Hands over what is wanted of the streams that were touched, and forgets the rows. One
+    /// that is refused does not hold back the others; the first refusal is the error.
     pub(crate) fn send(&self, batch: &mut Batch) -> Result<()> {
         let mut result = Ok(());
         for (index, stream) in batch.streams.iter_mut().enumerate() {
-            if stream.touched && batch.wanted & (1 << index) != 0 && result.is_ok() {
-                result = self.emit(index as u32, stream);
+            if stream.touched && batch.wanted & (1 << index) != 0 {
+                let sent = self.emit(index as u32, stream);
+                result = result.and(sent);
             }
             stream.clear();
         }
