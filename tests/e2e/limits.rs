@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use dropsonde_tests::{Agent, fixture, wait_for};
+use dropsonde_tests::{Agent, Footprint, fixture, wait_for};
 
 /// A collector that goes wrong from its third round on, beside a healthy one.
 fn agent(fault: &str, limits: &str) -> Agent {
@@ -69,6 +69,29 @@ fn rows_past_the_limit_are_left_out_and_named() {
         assert!(degraded["rows_left_out"].as_u64() >= Some(19_000));
         let rows = agent.snapshot()["faulty"]["rows"].as_object().map_or(0, serde_json::Map::len);
         assert_eq!(rows, 1000);
+    }
+}
+
+#[test]
+fn new_keys_without_end_take_no_more_memory_than_one_round_of_them() {
+    for isolation in ["process", "thread"] {
+        let agent =
+            agent("many_rows", &format!("rows = 1000\n[defaults]\nisolation = \"{isolation}\""));
+        let past = |rounds: u64| {
+            agent.until("faulty", "past some rounds", |now| {
+                now["rows_left_out"].as_u64() >= Some(19_000 * rounds)
+            });
+            Footprint::of(agent.pid()).resident_kib
+        };
+        let (first, last) = (past(20), past(100));
+        println!("{isolation}: {first} KiB after 20,000 keys, {last} KiB after 100,000");
+        assert!(last < first + 4096, "{isolation}: {first} KiB, then {last} KiB");
+        let rows = agent.snapshot()["faulty"]["rows"].as_object().map_or(0, serde_json::Map::len);
+        assert_eq!(rows, 1000);
+        let page = agent.page("/metrics").1;
+        let left_out = "dropsonde_collector_rows_left_out_total{collector=\"faulty\"} ";
+        let left_out = page.lines().find_map(|line| line.strip_prefix(left_out)).unwrap();
+        assert!(left_out.parse::<f64>().unwrap() >= 1_900_000.0, "{left_out}");
     }
 }
 

@@ -11,6 +11,7 @@ mod configuration;
 mod events;
 mod examples;
 mod faults;
+mod floods;
 mod limits;
 mod listen;
 mod nonsense;

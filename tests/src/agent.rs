@@ -21,6 +21,8 @@ pub struct Options {
     pub plugins: Vec<(PathBuf, String)>,
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// Its standard output is not read before [`Agent::read_stdout`].
+    pub unread_stdout: bool,
     /// Another host than the workspace's.
     pub binary: Option<PathBuf>,
 }
@@ -39,7 +41,9 @@ pub struct Remains {
 impl Remains {
     /// Starts another agent in the same place.
     pub fn start_again(self) -> Agent {
-        Agent::run(self.directory, self.binary, self.arguments, self.environment)
+        let mut agent = Agent::run(self.directory, self.binary, self.arguments, self.environment);
+        agent.read_stdout();
+        agent
     }
 
     pub fn root(&self) -> &Path {
@@ -90,7 +94,11 @@ impl Agent {
         let config = options.config.replace("{root}", root.to_str().unwrap());
         fs::write(root.join("dropsonde.toml"), config).unwrap();
         let binary = options.binary.unwrap_or_else(binary);
-        Self::run(directory, binary, options.arguments, options.environment)
+        let mut agent = Self::run(directory, binary, options.arguments, options.environment);
+        if !options.unread_stdout {
+            agent.read_stdout();
+        }
+        agent
     }
 
     fn run(
@@ -117,7 +125,6 @@ impl Agent {
             .spawn()
             .unwrap();
         let log = gather(child.stderr.take().unwrap());
-        let stdout = gather(child.stdout.take().unwrap());
         let address = wait_for("the listen address", || {
             let lines = log.lock().unwrap();
             let at = lines.iter().find_map(|line| line.strip_prefix("listening on http://"));
@@ -125,7 +132,15 @@ impl Agent {
             at.map(str::to_owned)
         });
         let directory = Some(directory);
+        let stdout = Arc::default();
         Self { child, address, directory, binary, arguments, environment, log, stdout }
+    }
+
+    /// Reads its standard output from now on, into `stdout`.
+    pub fn read_stdout(&mut self) {
+        if let Some(stdout) = self.child.stdout.take() {
+            self.stdout = gather(stdout);
+        }
     }
 
     pub fn pid(&self) -> u32 {
