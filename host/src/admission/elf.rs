@@ -6,9 +6,9 @@
 use dropsonde_plugin_api::abi::{
     API_VERSION, MANIFEST_SECTION, MODULE_SYMBOL, Manifest, ManifestError,
 };
-use object::elf::{self, FileHeader64};
-use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader, SectionHeader};
-use object::{Endianness, Object, ObjectSection, ObjectSymbol};
+use object::Endianness;
+use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64, Sym64};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -78,21 +78,30 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<(Manifest, ElfNotes), ElfError> {
     let endian = header.endian().map_err(damaged)?;
     check_kind(header, endian)?;
     check_extent(header, endian, bytes)?;
-    let file = ElfFile64::<Endianness>::parse(bytes).map_err(damaged)?;
-    let section = file.section_by_name(MANIFEST_SECTION).ok_or(ElfError::NoManifest)?;
-    let manifest = Manifest::parse(section.data().map_err(damaged)?).map_err(ElfError::Manifest)?;
+    let sections = header.sections(endian, bytes).map_err(damaged)?;
+    let section = manifest_section(header, &sections, endian, bytes).map_err(damaged)?;
+    let section = section.ok_or(ElfError::NoManifest)?.data(endian, bytes).map_err(damaged)?;
+    let manifest = Manifest::parse(section).map_err(ElfError::Manifest)?;
     let (major, minor) = manifest.api_version;
     if major != API_VERSION.0 {
         return Err(ElfError::Api { major, minor });
     }
-    let notes = notes(&file, header, endian, bytes).map_err(damaged)?;
-    let entry = file.dynamic_symbols().find(|symbol| symbol.name() == Ok(MODULE_SYMBOL));
-    if !entry.is_some_and(|symbol| symbol.is_definition()) {
+    let symbols = sections.symbols(endian, bytes, elf::SHT_DYNSYM).map_err(damaged)?;
+    let names = sections.section(symbols.string_section());
+    let names = names.and_then(|names| names.data(endian, bytes)).unwrap_or_default();
+    let named = |symbol: &&Sym64<Endianness>, name| is_named(names, symbol.st_name(endian), name);
+    let entry = symbols.iter().find(|symbol| named(symbol, MODULE_SYMBOL));
+    if !entry.is_some_and(|symbol| symbol.is_definition(endian, symbols.strings())) {
         return Err(ElfError::NoSymbol);
     }
-    if manifest.panic_abort || !can_unwind(&file) {
+    // A Rust library that unwinds calls this of libgcc; one that aborts does not. A second sign
+    // beside the manifest's word.
+    let can_unwind = symbols.iter().any(|symbol| named(&symbol, "_Unwind_RaiseException"));
+    if manifest.panic_abort || !can_unwind {
         return Err(ElfError::PanicAbort);
     }
+    let mut notes = notes(header, endian, bytes).map_err(damaged)?;
+    notes.gnu_unique = symbols.iter().any(|symbol| symbol.st_bind() == elf::STB_GNU_UNIQUE);
     Ok((manifest, notes))
 }
 
@@ -160,7 +169,7 @@ fn check_extent(
     let mut needs = sections.max(segments);
     if needs <= size {
         let damaged = |error: object::read::Error| ElfError::Damaged(error.to_string());
-        for segment in header.program_headers(endian, bytes).map_err(damaged)? {
+        for segment in segments_of(header, endian, bytes)? {
             let (offset, length) = segment.file_range(endian);
             needs = needs.max(offset.saturating_add(length));
         }
@@ -177,8 +186,26 @@ fn check_extent(
     if needs > size { Err(ElfError::CutShort { size, needs }) } else { Ok(()) }
 }
 
+/// The program headers that the linker will see: it takes the number in the header as it stands.
+fn segments_of<'data>(
+    header: &FileHeader64<Endianness>,
+    endian: Endianness,
+    bytes: &'data [u8],
+) -> Result<&'data [ProgramHeader64<Endianness>], ElfError> {
+    let damaged = |text: String| Err(ElfError::Damaged(text));
+    let segments = header.program_headers(endian, bytes);
+    let segments = segments.or_else(|error| damaged(error.to_string()))?;
+    if segments.len() != usize::from(header.e_phnum(endian)) {
+        return damaged("it has not as many segments as it says".into());
+    }
+    let dynamic = segments.iter().filter(|segment| segment.p_type(endian) == elf::PT_DYNAMIC);
+    if dynamic.count() > 1 {
+        return damaged("it has more than one dynamic segment".into());
+    }
+    Ok(segments)
+}
+
 fn notes(
-    file: &ElfFile64<'_, Endianness>,
     header: &FileHeader64<Endianness>,
     endian: Endianness,
     bytes: &[u8],
@@ -194,15 +221,29 @@ fn notes(
             }
         }
     }
-    notes.gnu_unique = file.dynamic_symbols().any(|symbol| match symbol.flags() {
-        object::SymbolFlags::Elf { st_info, .. } => st_info.st_bind() == elf::STB_GNU_UNIQUE,
-        _ => false,
-    });
     Ok(notes)
 }
 
-/// A Rust library that unwinds calls `_Unwind_RaiseException` of libgcc; one that aborts does
-/// not. A second sign beside the manifest's word.
-fn can_unwind(file: &ElfFile64<'_, Endianness>) -> bool {
-    file.dynamic_symbols().any(|symbol| symbol.name() == Ok("_Unwind_RaiseException"))
+fn manifest_section<'data>(
+    header: &FileHeader64<Endianness>,
+    sections: &SectionTable<'data, FileHeader64<Endianness>>,
+    endian: Endianness,
+    bytes: &'data [u8],
+) -> object::read::Result<Option<&'data SectionHeader64<Endianness>>> {
+    let names = sections.section(header.section_strings_index(endian, bytes)?)?;
+    let names = names.data(endian, bytes)?;
+    let is_it = |section: &&SectionHeader64<Endianness>| {
+        is_named(names, section.sh_name(endian), MANIFEST_SECTION)
+    };
+    Ok(sections.iter().find(is_it))
 }
+
+/// Whether this name stands at an offset of a string table. It looks no further than the name is
+/// long: a file could name thousands of things by a text of megabytes.
+fn is_named(strings: &[u8], offset: u32, name: &str) -> bool {
+    let text = strings.get(offset as usize..).unwrap_or_default();
+    text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+}
+
+#[cfg(test)]
+mod tests;
