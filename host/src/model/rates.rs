@@ -21,6 +21,8 @@ struct Last {
     round: u64,
     at: Duration,
     values: Vec<Option<f64>>,
+    /// The key stood twice in that round: whose values these are can't be known.
+    twice: bool,
 }
 
 impl Rates {
@@ -37,15 +39,18 @@ impl Rates {
             stream.derived.iter().map(|_| Vec::with_capacity(batch.rows)).collect();
         for row in 0..batch.rows {
             self.set_key(&keys, batch, row);
-            let now = Last { round, at, values: values_of(batch, row) };
+            let mut now = Last { round, at, values: values_of(batch, row), twice: false };
             // A key that stands twice in one batch has no history of its own.
             let last = self.last.get_mut(&self.key);
-            let history = last.as_deref().filter(|last| last.round + 1 == round);
+            let history = last.as_deref().filter(|last| last.round + 1 == round && !last.twice);
             for (derived, out) in stream.derived.iter().zip(&mut out) {
                 out.push(history.and_then(|history| one(*derived, history, &now)));
             }
             match last {
-                Some(last) => *last = now,
+                Some(last) => {
+                    now.twice = last.round == round;
+                    *last = now;
+                }
                 None => {
                     self.last.insert(self.key.clone(), now);
                 }
@@ -109,8 +114,9 @@ fn append_key(key: &mut Vec<u8>, column: &ColumnData, row: usize) {
         Data::I64(values) => key.extend(values[row].to_le_bytes()),
         Data::Text { ends, bytes } => {
             let start = row.checked_sub(1).map_or(0, |before| ends[before]) as usize;
-            key.extend(&bytes[start..ends[row] as usize]);
-            key.push(0);
+            let text = &bytes[start..ends[row] as usize];
+            key.extend((text.len() as u32).to_le_bytes()); // any character may stand in the text
+            key.extend(text);
         }
         Data::F64(_) | Data::Bool(_) => {}
     }

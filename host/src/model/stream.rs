@@ -63,11 +63,7 @@ impl StreamInfo {
         mut schema: StreamSchema,
     ) -> Self {
         let declared = schema.columns.len();
-        let (derived, columns): (Vec<_>, Vec<_>) = if schema.kind == StreamKind::Snapshot {
-            derive(&schema.columns).into_iter().unzip()
-        } else {
-            Default::default()
-        };
+        let (derived, columns): (Vec<_>, Vec<_>) = derive(&schema).into_iter().unzip();
         schema.columns.extend(columns);
         let (collector, plugin) = (collector.clone(), plugin.clone());
         Self { collector, plugin, name, topic, schema, declared, derived }
@@ -84,7 +80,12 @@ impl StreamInfo {
     }
 }
 
-fn derive(columns: &[ColumnSchema]) -> Vec<(Derived, ColumnSchema)> {
+/// The columns that the host adds: none to events, which happen once each.
+pub(super) fn derive(schema: &StreamSchema) -> Vec<(Derived, ColumnSchema)> {
+    if schema.kind == StreamKind::Event {
+        return Vec::new();
+    }
+    let columns = &schema.columns;
     let position = |name: &str| columns.iter().position(|column| column.name == name);
     let is_whole = |name: &str| {
         columns.iter().any(|column| column.share.as_ref().is_some_and(|share| share.of == name))

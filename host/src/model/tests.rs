@@ -80,6 +80,40 @@ fn a_rate_is_growth_by_time_and_missing_at_first_and_after_a_reset() {
 }
 
 #[test]
+fn a_key_that_stands_twice_has_no_rate() {
+    let info = info(vec![
+        column("name", Role::Key, ValueType::Text),
+        column("bytes", Role::Counter, ValueType::U64),
+    ]);
+    let mut rates = Rates::default();
+    let mut round = |at, names: &[&str], values: &[u64]| {
+        let batch = raw(at, names.len(), vec![text(names), numbers(values)]);
+        derived(&mut rates, &info, &batch).remove(0)
+    };
+    assert_eq!(round(1000, &["a", "a", "b"], &[5, 1, 7]), [None, None, None]);
+    assert_eq!(round(2000, &["a", "a", "b"], &[5, 1, 8]), [None, None, Some(1.0)]);
+    assert_eq!(round(3000, &["a", "b"], &[5, 9]), [None, Some(1.0)], "which one was it?");
+    assert_eq!(round(4000, &["a", "b"], &[6, 9]), [Some(1.0), Some(0.0)]);
+}
+
+#[test]
+fn keys_are_told_apart_whatever_their_characters() {
+    let info = info(vec![
+        column("one", Role::Key, ValueType::Text),
+        column("two", Role::Key, ValueType::Text),
+        column("bytes", Role::Counter, ValueType::U64),
+    ]);
+    let keys = [text(&["a\0", "a"]), text(&["b", "\0b"])];
+    let mut rates = Rates::default();
+    let mut round = |at, values: &[u64]| {
+        let batch = raw(at, 2, vec![keys[0].clone(), keys[1].clone(), numbers(values)]);
+        derived(&mut rates, &info, &batch).remove(0)
+    };
+    assert_eq!(round(1000, &[1, 100]), [None, None]);
+    assert_eq!(round(2000, &[2, 105]), [Some(1.0), Some(5.0)]);
+}
+
+#[test]
 fn a_counter_that_a_new_generation_begins_anew_loses_no_rate() {
     let info = info(vec![
         column("name", Role::Key, ValueType::Text),
@@ -184,6 +218,15 @@ fn a_declaration_that_makes_no_sense_is_refused_by_name() {
     let text_counter = column("a", Role::Counter, ValueType::Text);
     assert!(refused(&[schema(vec![text_counter])]).contains("`a` can't have its type"));
     assert!(refused(&[schema(Vec::new())]).contains("1 to 256 columns"));
+    let derived = ["a", "a_per_sec"].map(|name| column(name, Role::Counter, ValueType::U64));
+    assert!(refused(&[schema(derived.into())]).contains("derives a column `a_per_sec` too"));
+    let mut share = column("a", Role::Counter, ValueType::U64);
+    share.share = Some(Share { name: "a b".into(), of: "a".into(), otel: String::new() });
+    assert!(refused(&[schema(vec![share])]).contains("the column name `a b` is not valid"));
+    let counter = schema(vec![column("a", Role::Counter, ValueType::U64)]);
+    let main = StreamSchema { name: String::new(), ..counter.clone() };
+    let below = StreamSchema { name: "a_per_sec".into(), ..counter };
+    assert!(refused(&[main, below]).contains("the main stream has a column of this name"));
 }
 
 #[test]

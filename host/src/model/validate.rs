@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use dropsonde_plugin_api::schema::{MAX_STREAMS, Role, StreamSchema, ValueType};
+use dropsonde_plugin_api::schema::{ColumnSchema, MAX_STREAMS, Role, StreamSchema, ValueType};
 use thiserror::Error;
 
 use super::batch::{ColumnData, Data, RawBatch};
+use super::stream::derive;
 
 /// Most rows of one batch. A machine with more interfaces, mounts or processes has none known.
 pub(crate) const MAX_ROWS: usize = 100_000;
@@ -143,52 +144,72 @@ fn check_text(ends: &[u32], bytes: &[u8], value: ValueType) -> Result<(), &'stat
 
 /// Checks what a plugin declares, before anything is made of it.
 pub(crate) fn check_schemas(schemas: &[StreamSchema]) -> Result<(), SchemaError> {
-    let fail = |stream: &StreamSchema, what: String| {
-        Err(SchemaError { stream: stream.name.clone(), what })
-    };
     let mut streams = HashSet::new();
     for stream in schemas {
+        let fail = |what: String| Err(SchemaError { stream: stream.name.clone(), what });
         if schemas.len() > MAX_STREAMS {
-            return fail(stream, format!("more than {MAX_STREAMS} streams"));
+            return fail(format!("more than {MAX_STREAMS} streams"));
         }
         if !stream.name.is_empty() && !is_name(&stream.name) {
-            return fail(stream, "a name has only a-z, 0-9 and `_`, 64 at most".into());
+            return fail("a name has only a-z, 0-9 and `_`, 64 at most".into());
         }
         if !streams.insert(stream.name.as_str()) {
-            return fail(stream, "declared twice; name one with #[record(stream = \"…\")]".into());
-        }
-        let shadowed = schemas.iter().any(|other| {
-            other.name.is_empty() && other.columns.iter().any(|column| column.name == stream.name)
-        });
-        if shadowed {
-            return fail(stream, "the main stream has a column of this name; rename one".into());
+            return fail("declared twice; name one with #[record(stream = \"…\")]".into());
         }
         if stream.columns.is_empty() || stream.columns.len() > MAX_COLUMNS {
-            return fail(stream, format!("a stream has 1 to {MAX_COLUMNS} columns"));
+            return fail(format!("a stream has 1 to {MAX_COLUMNS} columns"));
         }
-        let mut columns = HashSet::new();
-        for column in &stream.columns {
-            if !is_name(&column.name) {
-                return fail(stream, format!("the column name `{}` is not valid", column.name));
+        check_columns(&stream.columns).or_else(fail)?;
+        let declared = stream.columns.iter().map(|column| column.name.clone());
+        let mut names: HashSet<String> = declared.collect();
+        if let Some(name) = derived_names(stream).find(|name| !names.insert(name.clone())) {
+            return fail(format!("the host derives a column `{name}` too; rename yours"));
+        }
+    }
+    let main = schemas.iter().find(|stream| stream.name.is_empty());
+    let columns: HashSet<String> = main
+        .into_iter()
+        .flat_map(|main| main.columns.iter().map(|column| column.name.clone()))
+        .chain(main.into_iter().flat_map(derived_names))
+        .collect();
+    match schemas.iter().find(|stream| columns.contains(&stream.name)) {
+        Some(shadowed) => {
+            let what = "the main stream has a column of this name; rename one".into();
+            Err(SchemaError { stream: shadowed.name.clone(), what })
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_columns(columns: &[ColumnSchema]) -> Result<(), String> {
+    let mut names = HashSet::new();
+    for column in columns {
+        let share = column.share.as_ref().map(|share| &share.name);
+        for name in share.into_iter().chain([&column.name]) {
+            if !is_name(name) {
+                return Err(format!("the column name `{name}` is not valid"));
             }
-            if !columns.insert(column.name.as_str()) {
-                return fail(stream, format!("the column `{}` is declared twice", column.name));
-            }
-            let number = matches!(column.value, ValueType::U64 | ValueType::I64 | ValueType::F64);
-            let fits = match column.role {
-                Role::Key => {
-                    matches!(column.value, ValueType::Text | ValueType::U64 | ValueType::I64)
-                }
-                Role::Counter => number,
-                Role::Gauge => number || column.value == ValueType::Bool,
-                Role::Attribute => true,
-            };
-            if !fits {
-                return fail(stream, format!("the column `{}` can't have its type", column.name));
-            }
+        }
+        if !names.insert(column.name.as_str()) {
+            return Err(format!("the column `{}` is declared twice", column.name));
+        }
+        let number = matches!(column.value, ValueType::U64 | ValueType::I64 | ValueType::F64);
+        let fits = match column.role {
+            Role::Key => matches!(column.value, ValueType::Text | ValueType::U64 | ValueType::I64),
+            Role::Counter => number,
+            Role::Gauge => number || column.value == ValueType::Bool,
+            Role::Attribute => true,
+        };
+        if !fits {
+            return Err(format!("the column `{}` can't have its type", column.name));
         }
     }
     Ok(())
+}
+
+/// Names of the columns that the host adds.
+fn derived_names(stream: &StreamSchema) -> impl Iterator<Item = String> {
+    derive(stream).into_iter().map(|(_, column)| column.name)
 }
 
 fn is_name(name: &str) -> bool {
