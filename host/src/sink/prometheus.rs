@@ -290,10 +290,9 @@ fn label_set<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String 
 
 /// A name as Prometheus takes it: no digit first, and `__` is its own.
 fn sanitize(name: &str) -> String {
-    let plain = name.trim_start_matches('_').chars();
-    let mut name: String = plain
-        .map(|character| if character.is_ascii_alphanumeric() { character } else { '_' })
-        .collect();
+    let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
+    let name: String = name.chars().map(plain).collect();
+    let mut name = name.trim_start_matches('_').to_owned();
     if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
         name.insert(0, '_');
     }
@@ -360,6 +359,8 @@ mod tests {
     fn names_and_labels_are_what_prometheus_takes() {
         assert_eq!(sanitize("9lives.left"), "_9lives_left");
         assert_eq!(sanitize("__name__"), "name__");
+        assert_eq!(sanitize("..name"), "name");
+        assert_eq!(sanitize(".."), "_");
         assert_eq!(label_set([("a", "1"), ("a", "2")]), "{a=\"1\",exported_a=\"2\"}");
         let mut page = Page::default();
         page.add("a", "gauge", "A.", "{b=\"c\"}", 1.0);
