@@ -11,6 +11,7 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub(crate) use section::suggestion;
 use crate::admission::Trust;
 use crate::runner::Isolation;
 use crate::slot::RestartPolicy;
-use node::Node;
+use node::{MAX_DEPTH, Node, too_deep};
 use section::Problems;
 
 /// Where the HTTP API listens unless told otherwise.
@@ -296,19 +297,30 @@ impl Config {
 
     /// Reads all layers. Blocks on files.
     pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
+        let read = |file: PathBuf| {
+            let text = std::fs::read_to_string(&file);
+            (file, text)
+        };
+        Self::from_layers(sources, files_of(sources).into_iter().map(read).collect())
+    }
+
+    /// Validates what was read of the files, lowest first. Reads none itself.
+    pub(crate) fn from_layers(
+        sources: &Sources,
+        layers: Vec<(PathBuf, io::Result<String>)>,
+    ) -> Result<Self, ConfigErrors> {
         let mut problems = Problems::default();
         let mut tree = Node::table(&Origin::Default);
-        let files = files_of(sources);
-        for file in &files {
-            read_file(file, &mut tree, &mut problems);
+        for (file, text) in &layers {
+            overlay(file, text, &mut tree, &mut problems);
         }
         for (name, value) in &sources.environment {
             if let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) {
-                let path: Vec<String> =
-                    path.to_lowercase().split("__").map(str::to_owned).collect();
-                tree.insert(&path, Node::from_environment(name, value));
+                set(name, path, value, &mut tree)
+                    .unwrap_or_else(|(at, message)| problems.add(&at, "", message));
             }
         }
+        let files = layers.into_iter().map(|(file, _)| file).collect();
         let config = validate::validate(&tree, sources, files, &mut problems);
         match config {
             Some(config) if problems.0.is_empty() => Ok(config),
@@ -340,10 +352,10 @@ fn parts_of(file: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn read_file(file: &Path, tree: &mut Node, problems: &mut Problems) {
+fn overlay(file: &Path, text: &io::Result<String>, tree: &mut Node, problems: &mut Problems) {
     let path: Arc<Path> = file.into();
-    match std::fs::read_to_string(file) {
-        Ok(text) => match Node::parse(&path, &text) {
+    match text {
+        Ok(text) => match Node::parse(&path, text) {
             Ok(layer) => tree.overlay(layer),
             Err((at, message)) => problems.add(&at, "", message),
         },
@@ -353,6 +365,17 @@ fn read_file(file: &Path, tree: &mut Node, problems: &mut Problems) {
             format!("can't be read: {error}"),
         ),
     }
+}
+
+/// One variable of the environment.
+fn set(name: &str, path: &str, value: &str, tree: &mut Node) -> Result<(), (Origin, String)> {
+    let value = Node::from_environment(name, value)?;
+    let path: Vec<String> = path.to_lowercase().split("__").map(str::to_owned).collect();
+    if path.len() > MAX_DEPTH {
+        return Err(too_deep(value.at));
+    }
+    tree.insert(&path, value);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 /// Where a value came from, as an error shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,29 +60,34 @@ pub(crate) type Table = BTreeMap<String, Node>;
 impl Node {
     /// Parses a file's text.
     pub(crate) fn parse(path: &Arc<Path>, text: &str) -> Result<Self, (Origin, String)> {
-        let place = |offset: usize| place(path, text, offset);
-        match DeTable::parse(text) {
-            Ok(table) => {
-                let at = place(0);
-                let tree = Tree::Table(convert_table(table.get_ref(), &place));
-                Ok(Self { key: at.clone(), at, tree })
-            }
-            Err(error) => {
+        let places = Places::of(path, text);
+        let place = |offset| places.at(offset);
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let node = match errors.first() {
+            Some(error) => {
                 let at = place(error.span().map_or(0, |span| span.start));
                 Err((at, error.message().lines().next().unwrap_or_default().to_owned()))
             }
-        }
+            None => convert_table(table.get_ref(), &place, MAX_DEPTH).map(|table| {
+                let at = place(0);
+                Self { key: at.clone(), at, tree: Tree::Table(table) }
+            }),
+        };
+        dismantle(DeValue::Table(table.into_inner()));
+        node
     }
 
     /// A value from the environment: TOML where it parses as such, otherwise text.
-    pub(crate) fn from_environment(name: &str, text: &str) -> Self {
+    pub(crate) fn from_environment(name: &str, text: &str) -> Result<Self, (Origin, String)> {
         let origin = Origin::Environment(name.to_owned());
-        let place = |_: usize| origin.clone();
-        let tree = match DeValue::parse(text) {
-            Ok(value) => convert(&value, &place).tree,
-            Err(_) => Tree::Scalar(Value::from(text)),
+        let (value, errors) = DeValue::parse_recoverable(text);
+        let tree = if errors.is_empty() {
+            convert(&value, &|_| origin.clone(), MAX_DEPTH).map(|node| node.tree)
+        } else {
+            Ok(Tree::Scalar(Value::from(text)))
         };
-        Self { key: origin.clone(), at: origin.clone(), tree }
+        dismantle(value.into_inner());
+        Ok(Self { key: origin.clone(), at: origin, tree: tree? })
     }
 
     pub(crate) fn table(origin: &Origin) -> Self {
@@ -108,7 +113,7 @@ impl Node {
         }
     }
 
-    /// Puts a value at a path, making the tables on the way.
+    /// Puts a value at a path of [`MAX_DEPTH`] steps at most, making the tables on the way.
     pub(crate) fn insert(&mut self, path: &[String], value: Node) {
         let [first, rest @ ..] = path else { return self.overlay(value) };
         let mut wrapped = Node::table(&value.at);
@@ -167,18 +172,34 @@ impl Node {
     }
 }
 
-fn convert_table(table: &DeTable<'_>, place: &impl Fn(usize) -> Origin) -> Table {
-    table
-        .iter()
-        .map(|(key, value)| {
-            let node = Node { key: place(key.span().start), ..convert(value, place) };
-            (key.get_ref().to_string(), node)
-        })
-        .collect()
+/// Tables and arrays within each other. What reads the tree calls itself for each, and so does
+/// what reads the settings in a plugin, which gives up at 128.
+pub(super) const MAX_DEPTH: usize = 60;
+
+pub(super) fn too_deep(at: Origin) -> (Origin, String) {
+    (at, format!("nested too deeply: the most are {MAX_DEPTH} tables and arrays in each other"))
 }
 
-fn convert(value: &Spanned<DeValue<'_>>, place: &impl Fn(usize) -> Origin) -> Node {
+fn convert_table(
+    table: &DeTable<'_>,
+    place: &impl Fn(usize) -> Origin,
+    depth: usize,
+) -> Result<Table, (Origin, String)> {
+    let node = |(key, value): (&Spanned<DeString<'_>>, _)| {
+        let node = Node { key: place(key.span().start), ..convert(value, place, depth)? };
+        Ok((key.get_ref().to_string(), node))
+    };
+    table.iter().map(node).collect()
+}
+
+/// `depth` is how many more may lie within it.
+fn convert(
+    value: &Spanned<DeValue<'_>>,
+    place: &impl Fn(usize) -> Origin,
+    depth: usize,
+) -> Result<Node, (Origin, String)> {
     let at = place(value.span().start);
+    let below = || depth.checked_sub(1).ok_or_else(|| too_deep(at.clone()));
     let tree = match value.get_ref() {
         DeValue::String(text) => Tree::Scalar(text.as_ref().into()),
         DeValue::Boolean(flag) => Tree::Scalar((*flag).into()),
@@ -187,21 +208,60 @@ fn convert(value: &Spanned<DeValue<'_>>, place: &impl Fn(usize) -> Origin) -> No
             Tree::Scalar(parsed.map_or_else(|_| number.to_string().into(), Value::from))
         }
         DeValue::Float(number) => {
-            let parsed = number.as_str().replace('_', "").parse::<f64>();
-            Tree::Scalar(parsed.map_or_else(|_| number.to_string().into(), Value::from))
+            let parsed = number.as_str().replace('_', "").parse::<f64>().ok();
+            // JSON has no infinity: as text it is an error, as null it would pass for unset.
+            let parsed = parsed.and_then(Number::from_f64);
+            Tree::Scalar(parsed.map_or_else(|| number.to_string().into(), Value::Number))
         }
         DeValue::Datetime(time) => Tree::Scalar(time.to_string().into()),
         DeValue::Array(items) => {
-            Tree::Array(items.iter().map(|item| convert(item, place)).collect())
+            let depth = below()?;
+            let items = items.iter().map(|item| convert(item, place, depth));
+            Tree::Array(items.collect::<Result<_, _>>()?)
         }
-        DeValue::Table(table) => Tree::Table(convert_table(table, place)),
+        DeValue::Table(table) => Tree::Table(convert_table(table, place, below()?)?),
     };
-    Node { key: at.clone(), at, tree }
+    Ok(Node { key: at.clone(), at, tree })
 }
 
-fn place(path: &Arc<Path>, text: &str, offset: usize) -> Origin {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
-    Origin::File { path: path.clone(), line, column }
+/// Drops what was parsed level by level: its own destructor calls itself for each, and there may
+/// be thousands.
+fn dismantle(value: DeValue<'_>) {
+    let mut rest = vec![value];
+    while let Some(value) = rest.pop() {
+        match value {
+            DeValue::Table(table) => {
+                rest.extend(table.into_iter().map(|(_, value)| value.into_inner()));
+            }
+            DeValue::Array(items) => rest.extend(items.into_iter().map(Spanned::into_inner)),
+            _ => {}
+        }
+    }
+}
+
+/// Finds line and column of an offset without going through the text again.
+struct Places<'a> {
+    path: &'a Arc<Path>,
+    /// Where each line starts.
+    lines: Vec<usize>,
+    /// Bytes that are not the first of their character.
+    continuations: Vec<usize>,
+}
+
+impl<'a> Places<'a> {
+    fn of(path: &'a Arc<Path>, text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
+        let continuations = (0..text.len()).filter(|at| !text.is_char_boundary(*at)).collect();
+        Self { path, lines, continuations }
+    }
+
+    fn at(&self, offset: usize) -> Origin {
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let start = self.lines[line - 1];
+        let [before, until] =
+            [start, offset].map(|end| self.continuations.partition_point(|at| *at < end));
+        let column = offset - start - (until - before) + 1;
+        Origin::File { path: self.path.clone(), line, column }
+    }
 }

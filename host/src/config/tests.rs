@@ -160,3 +160,44 @@ fn a_signature_can_be_required_only_where_a_key_is_trusted() {
     );
     assert!(load("[plugins]\nrequire_signature = false\n").is_ok());
 }
+
+#[test]
+fn a_number_that_json_lacks_is_no_missing_value() {
+    let config = load("[collectors.a.settings]\nx = [inf, -nan, 1e999, 2.5]\n").unwrap();
+    let settings = config.collectors["a"].settings_json();
+    assert_eq!(settings, r#"{"x":["inf","-nan","1e999",2.5]}"#);
+}
+
+#[test]
+fn a_configuration_that_is_nested_too_deeply_is_refused() {
+    let keys = "a.".repeat(70);
+    let text = format!("[collectors.b.settings]\n{keys}a = 1\n");
+    let found = errors(&text);
+    assert!(found[0].starts_with("2:115: nested too deeply: the most are 60 "), "{found:?}");
+    // As deep as the parser lets it be, with and without an end: a destructor that calls itself
+    // for each table would overflow the stack.
+    let deep = format!("{}a = ", format!("a = {{ {keys}").repeat(78));
+    assert!(errors(&deep)[0].starts_with("1:"));
+    assert!(errors(&format!("{deep}1{}", "}".repeat(78)))[0].contains(": nested too deeply: "));
+
+    let name = format!("DROPSONDE__COLLECTORS__B__SETTINGS{}", "__A".repeat(40_000));
+    let ConfigErrors(errors) = load_with("", &[(&name, "1")]).unwrap_err();
+    assert!(errors[0].message.starts_with("nested too deeply: "));
+}
+
+#[test]
+fn a_share_of_the_cpu_is_one_that_a_machine_can_have() {
+    let text = |percent: u64| format!("[defaults.limits]\ncpu_percent = {percent}\n");
+    assert_eq!(load(&text(1_000_000)).unwrap().defaults.limits.cpu_percent, 1_000_000);
+    let found = errors(&text(i64::MAX as u64));
+    assert_eq!(found, ["2:15: defaults.limits.cpu_percent: the most is 1000000"]);
+}
+
+#[test]
+fn the_place_of_a_value_is_found_in_a_long_line() {
+    let values = "\"ä\", ".repeat(50_000);
+    let found = errors(&format!("[plugins]\ndirectories = [{values}5]\n"));
+    assert!(found[0].starts_with("2:15: plugins.directories: "), "{}", found[0]);
+    let found = errors(&format!("[plugins]\ntrusted_keys = [{values}5]\n"));
+    assert!(found[50_000].starts_with("2:250017: plugins.trusted_keys[50000]: "));
+}

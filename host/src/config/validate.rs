@@ -97,17 +97,24 @@ fn restart(mut section: Section<'_>, problems: &mut Problems) -> RestartPolicy {
     policy
 }
 
+/// Of one CPU: more CPUs than a kernel can have, and far from where times in a cgroup overflow.
+const MAX_CPU_PERCENT: u64 = 1_000_000;
+
 fn limits(section: &mut Section<'_>, base: Limits, problems: &mut Problems) -> Limits {
     let path = section.child("limits");
     let mut section = Section::new(&path, section.node("limits"), problems);
     let count = |node: &Node| count(node).map(|count| count as u64);
+    let percent = |node: &Node| match count(node)? {
+        percent if percent > MAX_CPU_PERCENT => Err(format!("the most is {MAX_CPU_PERCENT}")),
+        percent => Ok(percent),
+    };
     let limits = Limits {
         memory: section.value("memory", problems, size).unwrap_or(base.memory),
         open_files: section.value("open_files", problems, count).unwrap_or(base.open_files),
         processes: section.value("processes", problems, count).unwrap_or(base.processes),
         file_size: section.value("file_size", problems, size).unwrap_or(base.file_size),
         rows: section.value("rows", problems, count).unwrap_or(base.rows),
-        cpu_percent: section.value("cpu_percent", problems, count).unwrap_or(base.cpu_percent),
+        cpu_percent: section.value("cpu_percent", problems, percent).unwrap_or(base.cpu_percent),
     };
     section.finish(problems);
     limits
