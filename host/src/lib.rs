@@ -51,6 +51,8 @@ mod slot;
 pub mod bench;
 #[doc(hidden)]
 pub mod cli;
+#[doc(hidden)]
+pub mod fuzz;
 
 pub use admission::{ElfError, KeyId, Rejection, TrustError, UnsafePermissions};
 pub use bus::{Bus, Overflow, Subscribe, Subscription};

@@ -9,7 +9,7 @@ const MAX_FRAME: usize = 64 << 20;
 
 /// Why the bytes are no message.
 #[derive(Debug, Error)]
-pub(super) enum FrameError {
+pub(crate) enum FrameError {
     #[error("a frame of {0} bytes, allowed are {MAX_FRAME}")]
     TooLong(usize),
     #[error("{0}")]
@@ -17,7 +17,7 @@ pub(super) enum FrameError {
 }
 
 /// Appends a message to what waits to be sent.
-pub(super) fn append(out: &mut Vec<u8>, message: &impl Serialize) -> Result<(), FrameError> {
+pub(crate) fn append(out: &mut Vec<u8>, message: &impl Serialize) -> Result<(), FrameError> {
     let start = out.len();
     out.extend([0; 4]);
     let mut writer = std::mem::take(out);
@@ -33,7 +33,7 @@ pub(super) fn append(out: &mut Vec<u8>, message: &impl Serialize) -> Result<(), 
 }
 
 /// Takes the first whole message off what was received, if there is one.
-pub(super) fn take<M: DeserializeOwned>(received: &mut Vec<u8>) -> Result<Option<M>, FrameError> {
+pub(crate) fn take<M: DeserializeOwned>(received: &mut Vec<u8>) -> Result<Option<M>, FrameError> {
     let Some(prefix) = received.first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_le_bytes(*prefix) as usize;
     if length > MAX_FRAME {

@@ -3,7 +3,7 @@
 
 mod cgroup;
 pub(crate) mod child;
-mod frame;
+pub(crate) mod frame;
 mod limits;
 mod log_gate;
 mod process;

@@ -1,0 +1,102 @@
+//! The Prometheus page, read as strictly as its format is
+//! (prometheus.io/docs/instrumenting/exposition_formats, text format 0.0.4).
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use crate::bus::BusStatus;
+use crate::control::{ConfigStatus, Status};
+use crate::model::Batch;
+use crate::runner::Quiet;
+use crate::sink::prometheus;
+
+/// The page of these batches: each family and each sample once, each sample in its family.
+pub(super) fn assert_well_formed(batches: &[Arc<Batch>]) {
+    let page = prometheus::page(batches, &idle());
+    assert!(page.ends_with('\n'));
+    let (mut families, mut samples) = (HashSet::new(), HashSet::new());
+    let mut lines = page.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|line| line.split_once(' '))
+        else {
+            unreachable!("no HELP: {line:?}");
+        };
+        assert!(is_name(name, true) && families.insert(name), "{line:?}");
+        assert!(!help.replace("\\\\", "").contains('\\'), "{line:?}");
+        let kind = lines.next().unwrap_or_default();
+        assert!(["counter", "gauge"].iter().any(|known| kind == format!("# TYPE {name} {known}")));
+        let mut some = false;
+        while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
+            assert!(samples.insert(sample(name, line)), "twice: {line:?}");
+            some = true;
+        }
+        assert!(some, "an empty family: {name}");
+    }
+}
+
+/// What tells a sample from others: its family and its labels.
+fn sample<'a>(family: &'a str, line: &'a str) -> (&'a str, BTreeMap<&'a str, String>) {
+    let Some(mut rest) = line.strip_prefix(family) else {
+        unreachable!("not of {family}: {line:?}");
+    };
+    let mut labels = BTreeMap::new();
+    if let Some(mut inside) = rest.strip_prefix('{') {
+        loop {
+            let (name, quoted) = inside.split_once("=\"").unwrap_or_default();
+            let (value, after) = unquote(quoted);
+            assert!(is_name(name, false) && !name.starts_with("__"), "{line:?}");
+            assert_eq!(labels.insert(name, value), None, "{line:?}");
+            match after.strip_prefix(',') {
+                Some(next) => inside = next,
+                None => {
+                    rest = after.strip_prefix('}').unwrap_or_default();
+                    break;
+                }
+            }
+        }
+    }
+    let value = rest.strip_prefix(' ').and_then(|value| value.parse::<f64>().ok());
+    assert!(value.is_some_and(f64::is_finite), "{line:?}");
+    (family, labels)
+}
+
+/// The text up to the closing quote, and what follows it.
+fn unquote(quoted: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return (value, &quoted[at + 1..]),
+            '\\' => match characters.next() {
+                Some((_, 'n')) => value.push('\n'),
+                Some((_, character @ ('\\' | '"'))) => value.push(character),
+                other => unreachable!("escape {other:?} in {quoted:?}"),
+            },
+            character => value.push(character),
+        }
+    }
+    unreachable!("no end in {quoted:?}")
+}
+
+fn is_name(name: &str, colons: bool) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || (colons && c == ':');
+    !name.is_empty() && name.chars().all(good) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// A host that has nothing yet.
+fn idle() -> Status {
+    Status {
+        plugins: Vec::new(),
+        collectors: Vec::new(),
+        config: ConfigStatus::default(),
+        bus: BusStatus {
+            reads: 0,
+            reads_saved: 0,
+            cache_hits: 0,
+            coalesced: 0,
+            overflowed: 0,
+            subscriptions: Vec::new(),
+        },
+        libraries: (&Quiet::default()).into(),
+    }
+}
