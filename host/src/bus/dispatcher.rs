@@ -18,7 +18,7 @@ use crate::model::Batch;
 const QUEUE: usize = 4096;
 
 /// A subscriber that is called on the dispatcher's task; it must not block.
-pub(super) type Callback = Box<dyn FnMut(&Arc<Batch>) + Send>;
+pub(super) type Callback = Arc<dyn Fn(&Arc<Batch>) + Send + Sync>;
 
 /// Stream by its number on the bus.
 pub(super) type StreamId = u32;
@@ -41,7 +41,7 @@ pub(super) enum Change {
 #[derive(Clone)]
 pub(super) enum Target {
     Queue(Arc<Shared>),
-    Inline { id: u64, interval: Option<Duration>, call: Arc<Mutex<Callback>> },
+    Inline { id: u64, interval: Option<Duration>, call: Callback },
 }
 
 impl Target {
@@ -117,8 +117,29 @@ struct Route {
     cell: Option<u128>,
 }
 
+/// Who gets the batches of one stream.
 #[derive(Default)]
-struct Routes(HashMap<StreamId, Vec<Route>, std::hash::BuildHasherDefault<ById>>);
+struct StreamRoutes {
+    single: Vec<Route>,
+    groups: Vec<usize>,
+}
+
+/// Subscribers that ask for the same get the same batches, and so one list of them.
+#[derive(Default)]
+struct Group {
+    members: Vec<Arc<Shared>>,
+    /// Batches since the last list.
+    gathered: Vec<Arc<Batch>>,
+}
+
+#[derive(Default)]
+struct Routes {
+    streams: HashMap<StreamId, StreamRoutes, std::hash::BuildHasherDefault<ById>>,
+    groups: Vec<Group>,
+    by_request: HashMap<String, usize>,
+    /// Groups that have gathered something.
+    dirty: Vec<usize>,
+}
 
 /// Stream numbers are given out by the bus: nobody can choose them to collide.
 #[derive(Default)]
@@ -151,70 +172,159 @@ pub(super) async fn run(inbox: Weak<Inbox>) {
     }
 }
 
+/// Most batches in one list.
+const LIST: usize = 64;
+
 fn drain(inbox: &Inbox, routes: &mut Routes) {
+    let mut saved = 0;
     // A bounded number a turn: other tasks of the executor have work too.
     for _ in 0..1024 {
         if inbox.changed.load(Ordering::Acquire) && inbox.changed.swap(false, Ordering::Acquire) {
+            routes.hand_out(); // to those who were there
             let changes =
                 std::mem::take(&mut *inbox.changes.lock().unwrap_or_else(PoisonError::into_inner));
             changes.into_iter().for_each(|change| routes.apply(change));
         }
-        let Some(delivery) = inbox.queue.pop() else { return };
-        let served = routes.deliver(&delivery);
-        if served > 1 && delivery.batch.stream.schema.kind == StreamKind::Snapshot {
-            inbox.shared_reads.fetch_add(served - 1, Ordering::Relaxed);
+        let Some(delivery) = inbox.queue.pop() else { break };
+        let is_event = delivery.batch.stream.schema.kind == StreamKind::Event;
+        let served = routes.deliver(delivery);
+        if !is_event {
+            saved += served.saturating_sub(1);
         }
     }
+    routes.hand_out();
+    inbox.shared_reads.fetch_add(saved, Ordering::Relaxed);
 }
 
 impl Routes {
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Attach { stream, target } => {
-                let routes = self.0.entry(stream).or_default();
-                if routes.iter().all(|route| route.target.id() != target.id()) {
-                    routes.push(Route { target, cell: None });
-                }
-            }
-            Change::Detach { subscriber } => self.0.retain(|_, routes| {
-                routes.retain(|route| route.target.id() != subscriber);
-                !routes.is_empty()
-            }),
+            Change::Attach { stream, target } => self.attach(stream, target),
+            Change::Detach { subscriber } => self.detach(subscriber),
             Change::Forget { stream } => {
-                self.0.remove(&stream);
+                self.streams.remove(&stream);
             }
         }
     }
 
-    fn deliver(&mut self, delivery: &Delivery) -> u64 {
+    fn attach(&mut self, stream: StreamId, target: Target) {
+        let routes = self.streams.entry(stream).or_default();
+        let grouped = match &target {
+            Target::Queue(shared) => shared.group().map(|request| (request, shared)),
+            Target::Inline { .. } => None,
+        };
+        let Some((request, shared)) = grouped else {
+            if routes.single.iter().all(|route| route.target.id() != target.id()) {
+                routes.single.push(Route { target, cell: None });
+            }
+            return;
+        };
+        let groups = &mut self.groups;
+        let group = *self.by_request.entry(request).or_insert_with(|| {
+            let free = groups.iter().position(|group| group.members.is_empty());
+            free.unwrap_or_else(|| {
+                groups.push(Group::default());
+                groups.len() - 1
+            })
+        });
+        let members = &mut self.groups[group].members;
+        if members.iter().all(|member| member.id != shared.id) {
+            members.push(shared.clone());
+        }
+        if !routes.groups.contains(&group) {
+            routes.groups.push(group);
+        }
+    }
+
+    fn detach(&mut self, subscriber: u64) {
+        let mut emptied = None;
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            let before = group.members.len();
+            group.members.retain(|member| member.id != subscriber);
+            if group.members.is_empty() && before > 0 {
+                emptied = Some(index);
+            }
+        }
+        if let Some(emptied) = emptied {
+            self.by_request.retain(|_, group| *group != emptied);
+        }
+        self.streams.retain(|_, routes| {
+            routes.single.retain(|route| route.target.id() != subscriber);
+            routes.groups.retain(|group| Some(*group) != emptied);
+            !routes.single.is_empty() || !routes.groups.is_empty()
+        });
+    }
+
+    /// Hands a batch over, or gathers it; says how many it is for.
+    fn deliver(&mut self, delivery: Delivery) -> u64 {
         let Delivery { stream, batch, refused } = delivery;
-        let Some(routes) = self.0.get_mut(stream) else { return 0 };
+        let Some(routes) = self.streams.get_mut(&stream) else { return 0 };
         let mut served = 0;
-        for route in routes {
-            if refused.contains(&route.target.id()) {
-                continue;
+        for route in &mut routes.single {
+            served += u64::from(route.deliver(&batch, &refused));
+        }
+        let mut full = false;
+        for index in &routes.groups {
+            let group = &mut self.groups[*index];
+            served += group.members.len() as u64;
+            if group.gathered.is_empty() {
+                self.dirty.push(*index);
             }
-            if !route.is_due(batch) {
-                if let Target::Queue(shared) = &route.target
-                    && let Some(credit) = &shared.credit
-                {
-                    credit.add_permits(1); // reserved, and not needed
-                }
-                continue;
-            }
-            match &route.target {
-                Target::Queue(shared) => shared.deliver(batch),
-                Target::Inline { call, .. } => {
-                    call.lock().unwrap_or_else(PoisonError::into_inner)(batch);
-                }
-            }
-            served += 1;
+            group.gathered.push(batch.clone());
+            full |= group.gathered.len() >= LIST;
+        }
+        if full {
+            self.hand_out();
         }
         served
+    }
+
+    /// Hands out what was gathered.
+    fn hand_out(&mut self) {
+        for index in self.dirty.drain(..) {
+            self.groups[index].hand_out();
+        }
+    }
+}
+
+impl Group {
+    fn hand_out(&mut self) {
+        match &self.members[..] {
+            [] => self.gathered.clear(),
+            [only] => only.deliver_all(self.gathered.drain(..)),
+            all if self.gathered.len() == 1 => {
+                all.iter().for_each(|member| member.deliver_all(self.gathered.iter().cloned()));
+                self.gathered.clear();
+            }
+            all => {
+                let list: Arc<[Arc<Batch>]> = self.gathered.drain(..).collect();
+                all.iter().for_each(|member| member.deliver_list(&list));
+            }
+        }
     }
 }
 
 impl Route {
+    /// Hands a batch over unless it is refused or not due; says whether it was.
+    fn deliver(&mut self, batch: &Arc<Batch>, refused: &[u64]) -> bool {
+        if !refused.is_empty() && refused.contains(&self.target.id()) {
+            return false;
+        }
+        if !self.is_due(batch) {
+            if let Target::Queue(shared) = &self.target
+                && let Some(credit) = &shared.credit
+            {
+                credit.add_permits(1); // reserved, and not needed
+            }
+            return false;
+        }
+        match &self.target {
+            Target::Queue(shared) => shared.deliver(batch),
+            Target::Inline { call, .. } => call(batch),
+        }
+        true
+    }
+
     /// Whether the batch is the first of its interval. Ticks are aligned to whole intervals, and
     /// arrive a little late, never early.
     fn is_due(&mut self, batch: &Batch) -> bool {

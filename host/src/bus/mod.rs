@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, watch};
 
 use dispatcher::{Change, Delivery, Inbox, StreamId, Target};
 use subscription::Shared;
-pub use subscription::{Overflow, Subscribe, Subscription, SubscriptionStatus};
+pub use subscription::{Batches, Overflow, Subscribe, Subscription, SubscriptionStatus};
 pub use topic::{Pattern, PatternError};
 
 use crate::model::{Batch, StreamInfo};
@@ -120,7 +120,7 @@ impl Bus {
         }
     }
 
-    /// Subscribes; batches published from here on arrive.
+    /// Subscribes; batches published from here on arrive, and so may those that are on their way.
     pub fn subscribe(&self, request: Subscribe) -> Subscription {
         let patterns = request.patterns.clone();
         let mut registry = self.registry();
@@ -134,12 +134,11 @@ impl Bus {
     pub fn subscribe_inline(
         &self,
         request: Subscribe,
-        call: impl FnMut(&Arc<Batch>) + Send + 'static,
+        call: impl Fn(&Arc<Batch>) + Send + Sync + 'static,
     ) {
         let mut registry = self.registry();
         let id = registry.next_id();
-        let call: dispatcher::Callback = Box::new(call);
-        let call = Arc::new(Mutex::new(call));
+        let call: dispatcher::Callback = Arc::new(call);
         let target = Target::Inline { id, interval: request.interval, call };
         self.add(&mut registry, request.patterns, target);
     }
@@ -328,6 +327,9 @@ impl Publisher {
         self.bus.inner.published.fetch_add(1, Ordering::Relaxed);
         if self.stream.routes.load(Ordering::Relaxed) == 0 {
             return;
+        }
+        if self.stream.gates.load().is_empty() {
+            return self.hand_over(batch, &[], Vec::new());
         }
         let gates = self.stream.gates.load_full();
         let refused = reserve(&gates).await;

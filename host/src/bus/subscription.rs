@@ -95,7 +95,7 @@ pub struct SubscriptionStatus {
 pub(super) struct Shared {
     pub(super) id: u64,
     pub(super) request: Subscribe,
-    queue: Mutex<VecDeque<Arc<Batch>>>,
+    queue: Mutex<Queue>,
     arrived: Notify,
     pub(super) delivered: AtomicU64,
     pub(super) lost: AtomicU64,
@@ -120,44 +120,81 @@ impl Shared {
         }
     }
 
+    /// Subscribers of which this is the same get the same batches. `None`: what one gets depends
+    /// on the time, or on what it has taken already.
+    pub(super) fn group(&self) -> Option<String> {
+        let Subscribe { patterns, interval: None, overflow: Overflow::DropOldest(_), .. } =
+            &self.request
+        else {
+            return None;
+        };
+        let mut patterns: Vec<String> = patterns.iter().map(Pattern::to_string).collect();
+        patterns.sort();
+        patterns.dedup();
+        Some(patterns.join(" "))
+    }
+
     /// Puts a batch into the queue by the policy. Never blocks.
     pub(super) fn deliver(&self, batch: &Arc<Batch>) {
+        self.fill(1, |queue| match self.request.overflow {
+            Overflow::Latest => queue.replace(batch),
+            // Room for one that blocks was reserved.
+            Overflow::DropOldest(_) | Overflow::Block(..) => {
+                queue.push(Waiting::One(batch.clone()));
+            }
+        });
+    }
+
+    /// Puts some batches into the queue, oldest first.
+    pub(super) fn deliver_all(&self, batches: impl ExactSizeIterator<Item = Arc<Batch>>) {
+        self.fill(batches.len(), |queue| {
+            batches.for_each(|batch| queue.push(Waiting::One(batch)));
+        });
+    }
+
+    /// Puts a list that others get too into the queue.
+    pub(super) fn deliver_list(&self, list: &Arc<[Arc<Batch>]>) {
+        self.fill(list.len(), |queue| queue.push(Waiting::List(list.clone(), 0)));
+    }
+
+    fn fill(&self, count: usize, fill: impl FnOnce(&mut Queue)) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_empty = queue.is_empty();
-        match self.request.overflow {
-            Overflow::Latest => {
-                let older =
-                    queue.iter_mut().find(|older| Arc::ptr_eq(&older.stream, &batch.stream));
-                if let Some(older) = older {
-                    *older = batch.clone();
-                    self.lost.fetch_add(1, Ordering::Relaxed);
-                } else {
-                    queue.push_back(batch.clone());
-                }
+        let before = queue.length;
+        fill(&mut queue);
+        if let Overflow::DropOldest(room) = self.request.overflow {
+            while queue.length > room.max(1) {
+                drop(queue.pop());
             }
-            Overflow::DropOldest(room) => {
-                while queue.len() >= room.max(1) {
-                    queue.pop_front();
-                    self.lost.fetch_add(1, Ordering::Relaxed);
-                }
-                queue.push_back(batch.clone());
-            }
-            Overflow::Block(..) => queue.push_back(batch.clone()), // room was reserved
         }
+        let lost = before + count - queue.length;
         drop(queue);
+        if lost > 0 {
+            self.lost.fetch_add(lost as u64, Ordering::Relaxed);
+        }
         // Only the dispatcher writes it.
-        self.delivered.store(self.delivered.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        if was_empty {
+        let delivered = self.delivered.load(Ordering::Relaxed) + count as u64;
+        self.delivered.store(delivered, Ordering::Relaxed);
+        if before == 0 {
             self.arrived.notify_one();
         }
     }
 
     fn pop(&self) -> Option<Arc<Batch>> {
-        let batch = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        if let (Some(_), Some(credit)) = (&batch, &self.credit) {
-            credit.add_permits(1);
-        }
+        let batch = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        self.give_credit(usize::from(batch.is_some()));
         batch
+    }
+
+    fn take(&self) -> Batches {
+        let queue = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        self.give_credit(queue.length);
+        Batches(queue)
+    }
+
+    fn give_credit(&self, taken: usize) {
+        if let Some(credit) = self.credit.as_ref().filter(|_| taken > 0) {
+            credit.add_permits(taken);
+        }
     }
 
     pub(super) fn status(&self) -> SubscriptionStatus {
@@ -166,8 +203,89 @@ impl Shared {
             patterns: self.request.patterns.clone(),
             delivered: self.delivered.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Relaxed),
-            waiting: self.queue.lock().unwrap_or_else(PoisonError::into_inner).len(),
+            waiting: self.queue.lock().unwrap_or_else(PoisonError::into_inner).length,
         }
+    }
+}
+
+/// Batches that wait for a subscriber.
+#[derive(Default)]
+struct Queue {
+    entries: VecDeque<Waiting>,
+    /// Batches, not entries.
+    length: usize,
+}
+
+enum Waiting {
+    One(Arc<Batch>),
+    /// A list that subscribers share, from this index on.
+    List(Arc<[Arc<Batch>]>, usize),
+}
+
+impl Waiting {
+    fn batches(&self) -> &[Arc<Batch>] {
+        match self {
+            Self::One(batch) => std::slice::from_ref(batch),
+            Self::List(list, next) => list.get(*next..).unwrap_or_default(),
+        }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, waiting: Waiting) {
+        self.length += waiting.batches().len();
+        self.entries.push_back(waiting);
+    }
+
+    /// The oldest.
+    fn pop(&mut self) -> Option<Arc<Batch>> {
+        let front = self.entries.front_mut()?;
+        if let Waiting::List(list, next) = front
+            && *next + 1 < list.len()
+        {
+            let batch = list[*next].clone();
+            *next += 1;
+            self.length -= 1;
+            return Some(batch);
+        }
+        let batch = match self.entries.pop_front()? {
+            Waiting::One(batch) => batch,
+            Waiting::List(list, next) => list.get(next)?.clone(),
+        };
+        self.length -= 1;
+        Some(batch)
+    }
+
+    /// Puts a batch in the place of an older one of its stream.
+    fn replace(&mut self, batch: &Arc<Batch>) {
+        let same = |entry: &Waiting| match entry {
+            Waiting::One(older) => Arc::ptr_eq(&older.stream, &batch.stream),
+            Waiting::List(..) => false,
+        };
+        match self.entries.iter_mut().find(|entry| same(entry)) {
+            Some(entry) => *entry = Waiting::One(batch.clone()),
+            None => self.push(Waiting::One(batch.clone())),
+        }
+    }
+}
+
+/// Batches that were taken together, oldest first.
+pub struct Batches(Queue);
+
+impl Batches {
+    /// Looks at each. Cheaper than taking each by itself: nothing is counted up or down.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Batch>> {
+        self.0.entries.iter().flat_map(Waiting::batches)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.length
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.length == 0
     }
 }
 
@@ -183,6 +301,17 @@ impl Subscription {
         loop {
             if let Some(batch) = self.shared.pop() {
                 return batch;
+            }
+            self.shared.arrived.notified().await;
+        }
+    }
+
+    /// All batches that wait, at least one. Cancel-safe. Waits for ever if none comes.
+    pub async fn recv_many(&mut self) -> Batches {
+        loop {
+            let batches = self.shared.take();
+            if !batches.is_empty() {
+                return batches;
             }
             self.shared.arrived.notified().await;
         }

@@ -209,3 +209,98 @@ async fn a_stream_that_is_declared_anew_keeps_its_subscribers() {
     assert_eq!(drain(&mut subscription), [1, 1, 2]);
     assert!(bus.latest("metrics.cpu").is_some(), "the old publisher takes only its own away");
 }
+
+#[tokio::test]
+async fn subscribers_that_ask_for_the_same_lose_each_by_its_own_room() {
+    let bus = Bus::new();
+    let publisher = bus.publisher(stream("exec", StreamKind::Event));
+    let subscribe = |room| {
+        bus.subscribe(Subscribe::to("events.>").unwrap().overflow(Overflow::DropOldest(room)))
+    };
+    let (mut small, mut large) = (subscribe(4), subscribe(100));
+    publish(&publisher, 20).await;
+    assert_eq!(drain(&mut small), [17, 18, 19, 20]);
+    assert_eq!((small.status().lost, large.status().waiting), (16, 20));
+    let all = large.recv_many().await;
+    assert_eq!(all.iter().map(|batch| number(batch)).collect::<Vec<_>>(), Vec::from_iter(1..=20));
+    assert_eq!((all.len(), large.status().waiting, large.status().lost), (20, 0, 0));
+}
+
+/// A subscriber and what it should have.
+struct Model {
+    subscription: Subscription,
+    expected: Vec<u64>,
+    got: Vec<u64>,
+}
+
+/// Whoever comes, goes, publishes or takes, in any order: each has all of its time in order, but
+/// for the oldest that it had no room for, which are counted.
+#[tokio::test]
+async fn whoever_comes_and_goes_each_has_what_was_published_in_its_time() {
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..60 {
+        let bus = Bus::new();
+        let publishers = [
+            ("cpu", StreamKind::Snapshot),
+            ("disk", StreamKind::Snapshot),
+            ("exec", StreamKind::Event),
+        ]
+        .map(|(name, kind)| bus.publisher(stream(name, kind)));
+        let mut models: Vec<Model> = Vec::new();
+        let mut next = 0;
+        for _ in 0..200 {
+            match random.u8(..10) {
+                0 | 1 => {
+                    let pattern = ["metrics.>", "metrics.cpu", "events.>", ">"][random.usize(..4)];
+                    settle().await; // nothing is on its way
+                    let request = Subscribe::to(pattern).unwrap();
+                    let overflow = match random.u8(..3) {
+                        0 => Overflow::DropOldest(random.usize(1..40)),
+                        _ => Overflow::DropOldest(1024),
+                    };
+                    let subscription = bus.subscribe(request.overflow(overflow));
+                    models.push(Model { subscription, expected: Vec::new(), got: Vec::new() });
+                }
+                2 if !models.is_empty() => {
+                    let gone = models.swap_remove(random.usize(..models.len()));
+                    settle().await;
+                    check(gone);
+                }
+                3 if !models.is_empty() => {
+                    let index = random.usize(..models.len());
+                    let model = &mut models[index];
+                    model.got.extend(
+                        std::iter::from_fn(|| model.subscription.try_recv())
+                            .map(|b| number(&b))
+                            .take(random.usize(..30)),
+                    );
+                }
+                4 => settle().await,
+                _ => {
+                    let publisher = &publishers[random.usize(..3)];
+                    next += 1;
+                    let topic = &publisher.info().topic;
+                    for model in &mut models {
+                        let patterns = &model.subscription.shared.request.patterns;
+                        if patterns.iter().any(|pattern| pattern.matches(topic)) {
+                            model.expected.push(next);
+                        }
+                    }
+                    publisher
+                        .publish(batch(publisher.info(), next, Duration::from_secs(next)))
+                        .await;
+                }
+            }
+        }
+        settle().await;
+        models.into_iter().for_each(check);
+    }
+}
+
+fn check(mut model: Model) {
+    model.got.extend(drain(&mut model.subscription));
+    let lost = model.subscription.status().lost;
+    assert!(model.got.is_sorted_by(|a, b| a < b), "{:?}", model.got);
+    assert!(model.got.iter().all(|number| model.expected.contains(number)));
+    assert_eq!(model.got.len() as u64 + lost, model.expected.len() as u64);
+}
