@@ -15,8 +15,9 @@ use crate::config::Limits;
 use crate::runner::limits::show_bytes;
 use crate::runner::worker::Watch;
 
-/// A call that goes on is looked at no more often: some microseconds.
-const OFTEN: Duration = Duration::from_secs(1);
+/// Calls are looked at no more often: some microseconds. A little under a second, so that of a
+/// collector of that interval each is.
+const OFTEN: Duration = Duration::from_millis(900);
 /// Files, threads and directories are looked at no more often: some tens of microseconds.
 const SELDOM: Duration = Duration::from_secs(5);
 
@@ -33,6 +34,10 @@ pub(super) struct Conduct {
     statm: Option<File>,
     /// Memory that came in its calls, less what went.
     grown: u64,
+    /// Calls since one was looked at.
+    calls: u64,
+    /// This call is looked at.
+    sampled: bool,
     before_call: u64,
     at_start: u64,
     start: Footprint,
@@ -61,6 +66,8 @@ impl Conduct {
             umask: umask(),
             statm: File::open("/proc/self/statm").ok(),
             grown: 0,
+            calls: 0,
+            sampled: false,
             before_call: 0,
             at_start: 0,
             often: Duration::ZERO,
@@ -81,7 +88,11 @@ impl Conduct {
     /// whole must have grown as much.
     fn grew(&mut self) -> Option<String> {
         let now = self.memory();
-        self.grown = (self.grown + now).saturating_sub(self.before_call);
+        // The calls that were not looked at are taken to be like this one.
+        let calls = std::mem::take(&mut self.calls);
+        let (more, less) =
+            (now.saturating_sub(self.before_call), self.before_call.saturating_sub(now));
+        self.grown = (self.grown + more * calls).saturating_sub(less * calls);
         let most = self.limits.memory;
         let host = now.saturating_sub(self.at_start);
         (self.grown > most && host > most)
@@ -126,10 +137,17 @@ impl Drop for Conduct {
 
 impl Watch for Conduct {
     fn before_call(&mut self) {
-        if !self.told {
-            self.before_call = self.memory();
-            process_wide::before_call(self.thread);
+        if self.told {
+            return;
         }
+        let now = clock::monotonic();
+        self.calls += 1;
+        self.sampled = now.saturating_sub(self.often) >= OFTEN;
+        if self.sampled {
+            self.often = now;
+            self.before_call = self.memory();
+        }
+        process_wide::before_call(self.thread, self.sampled, now);
     }
 
     fn during_call(&mut self) -> Option<String> {
@@ -146,9 +164,10 @@ impl Watch for Conduct {
             return None;
         }
         let now = clock::monotonic();
-        self.often = now;
-        let process_wide = process_wide::after_call(self.thread);
-        let mut found = self.grew().or(process_wide);
+        let mut found = process_wide::after_call(self.thread, now);
+        if self.sampled {
+            found = self.grew().or(found);
+        }
         if found.is_none() && now.saturating_sub(self.seldom) >= SELDOM {
             self.seldom = now;
             found = self.look();

@@ -2,10 +2,11 @@
 //! signal handlers and the environment.
 #![allow(unsafe_code)] // sigaction(2), dladdr(3) and `environ`: no safe function does
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::runner::process::signal_name;
 
@@ -57,52 +58,103 @@ pub(super) fn note() {
     });
 }
 
-/// A collector's thread goes into its plugin.
-pub(super) fn before_call(thread: u32) {
-    SUSPECTS.lock().unwrap_or_else(PoisonError::into_inner).in_call.insert(thread);
+/// A collector's thread goes into its plugin. `look`: compare things before and after.
+pub(super) fn before_call(thread: u32, look: bool, now: Duration) {
+    suspects().before_call(thread, look, now, changed);
 }
 
 /// It has come back: what it changed, or may have changed.
-pub(super) fn after_call(thread: u32) -> Option<String> {
-    let mut suspects = SUSPECTS.lock().unwrap_or_else(PoisonError::into_inner);
-    suspects.after_call(thread, changed)
+pub(super) fn after_call(thread: u32, now: Duration) -> Option<String> {
+    suspects().after_call(thread, now, changed)
 }
 
 /// Its call does not come back, or there will be no more.
 pub(super) fn forget(thread: u32) {
-    let mut suspects = SUSPECTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut suspects = suspects();
     suspects.in_call.remove(&thread);
     suspects.blamed.remove(&thread);
 }
 
-/// Who may have done it: whoever was in a call when it was found.
+fn suspects() -> MutexGuard<'static, Suspects> {
+    SUSPECTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For so long every call is looked at once something was found that could be anybody's.
+const ALERT: Duration = Duration::from_secs(10);
+/// So often it may be anybody's until all who were in a call are blamed.
+const PATIENCE: u32 = 5;
+
+/// Who may have done it. What a call leaves changed is that call's, if none other ran meanwhile.
 struct Suspects {
-    in_call: BTreeSet<u32>,
+    /// Threads that are in a call, and what `calls` was when each was looked at before.
+    in_call: BTreeMap<u32, Option<u64>>,
+    /// Calls so far.
+    calls: u64,
     /// Found while they were in a call, and not told yet.
     blamed: BTreeMap<u32, String>,
+    alert_until: Duration,
+    anybodys: u32,
 }
 
 impl Suspects {
     const fn new() -> Self {
-        Self { in_call: BTreeSet::new(), blamed: BTreeMap::new() }
+        Self {
+            in_call: BTreeMap::new(),
+            calls: 0,
+            blamed: BTreeMap::new(),
+            alert_until: Duration::ZERO,
+            anybodys: 0,
+        }
+    }
+
+    fn before_call(
+        &mut self,
+        thread: u32,
+        look: bool,
+        now: Duration,
+        changed: impl FnOnce() -> Option<String>,
+    ) {
+        self.calls += 1;
+        let looked = (look || now < self.alert_until).then_some(self.calls);
+        if looked.is_some()
+            && let Some(what) = changed()
+        {
+            self.anybodys(&what, now);
+        }
+        self.in_call.insert(thread, looked);
     }
 
     fn after_call(
         &mut self,
         thread: u32,
+        now: Duration,
         changed: impl FnOnce() -> Option<String>,
     ) -> Option<String> {
-        self.in_call.remove(&thread);
-        let found = changed();
-        if let Some(what) = &found {
-            let may = format!("{what}, or another did that ran at the same time");
-            let others = self.in_call.iter().map(|other| (*other, may.clone()));
-            self.blamed.extend(others);
-            if !self.in_call.is_empty() {
-                return Some(may);
-            }
+        let looked = self.in_call.remove(&thread)?;
+        let Some(found) = looked.and_then(|_| changed()) else {
+            return self.blamed.remove(&thread);
+        };
+        if self.in_call.is_empty() && looked == Some(self.calls) {
+            self.anybodys = 0;
+            return Some(found);
         }
-        self.blamed.remove(&thread).or(found)
+        self.anybodys(&found, now);
+        if self.anybodys < PATIENCE {
+            return None;
+        }
+        self.anybodys = 0;
+        let may = format!("{found}, or another did that ran at the same time");
+        self.blamed.extend(self.in_call.keys().map(|other| (*other, may.clone())));
+        Some(may)
+    }
+
+    fn anybodys(&mut self, what: &str, now: Duration) {
+        if self.alert_until <= now {
+            self.anybodys = 0;
+            tracing::warn!("a plugin on a thread: {what}; which one is not known yet");
+        }
+        self.anybodys += 1;
+        self.alert_until = now + ALERT;
     }
 }
 
@@ -179,18 +231,47 @@ fn environment() -> u64 {
 mod tests {
     use super::*;
 
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn did() -> Option<String> {
+        Some("it did it".to_owned())
+    }
+
     #[test]
-    fn the_one_that_was_in_its_call_is_blamed_and_of_several_all() {
+    fn what_a_call_leaves_changed_is_its_own_if_no_other_ran() {
         let mut suspects = Suspects::new();
-        let done = || Some("it did it".to_owned());
-        suspects.in_call.extend([1, 2]);
-        assert_eq!(suspects.after_call(2, || None), None);
-        assert_eq!(suspects.after_call(1, done).as_deref(), Some("it did it"));
-        suspects.in_call.extend([1, 2, 3]);
-        let found = suspects.after_call(1, done).unwrap();
-        assert_eq!(found, "it did it, or another did that ran at the same time");
-        assert_eq!(suspects.after_call(2, || None), Some(found.clone()));
-        assert_eq!(suspects.after_call(3, || None), Some(found));
-        assert_eq!(suspects.after_call(1, || None), None);
+        suspects.before_call(1, true, NOW, || None);
+        assert_eq!(suspects.after_call(1, NOW, did), did());
+        suspects.before_call(2, true, NOW, || None);
+        assert_eq!(suspects.after_call(2, NOW, || None), None);
+        suspects.before_call(3, false, NOW, || panic!("not looked at"));
+        assert_eq!(suspects.after_call(3, NOW, || panic!("not looked at")), None);
+    }
+
+    #[test]
+    fn what_could_be_anybody_s_has_every_call_looked_at_for_a_while() {
+        let mut suspects = Suspects::new();
+        suspects.before_call(1, false, NOW, did);
+        assert_eq!(suspects.after_call(1, NOW, did), None, "nobody looked");
+        suspects.before_call(2, true, NOW, did);
+        assert_eq!(suspects.after_call(2, NOW, || None), None, "it was so before");
+        suspects.before_call(1, false, NOW, || None);
+        assert_eq!(suspects.after_call(1, NOW, did), did(), "looked at, though not due");
+        let later = NOW + ALERT * 2;
+        suspects.before_call(1, false, later, || panic!("no alert any more"));
+    }
+
+    #[test]
+    fn of_those_that_always_run_together_all_are_blamed_in_the_end() {
+        let mut suspects = Suspects::new();
+        let mut blamed = Vec::new();
+        for _ in 0..PATIENCE {
+            suspects.before_call(1, true, NOW, || None);
+            suspects.before_call(2, true, NOW, || None);
+            blamed.extend(suspects.after_call(1, NOW, did));
+            blamed.extend(suspects.after_call(2, NOW, || None));
+        }
+        assert_eq!(blamed.len(), 2, "{blamed:?}");
+        assert!(blamed[0].ends_with("or another did that ran at the same time"));
     }
 }
