@@ -100,6 +100,10 @@ impl Cgroups {
 impl Drop for Cgroups {
     fn drop(&mut self) {
         if self.version == Version::One {
+            // A runner on trial, or one that is retiring, may still be there.
+            let runners: Vec<PathBuf> =
+                self.roots.values().flat_map(|root| subdirectories(root)).collect();
+            kill(&runners);
             self.roots.values().for_each(|root| remove(root));
         }
     }
@@ -172,17 +176,7 @@ impl Cgroup {
         {
             return;
         }
-        // A process that forks faster than it is found is stopped by the limit on processes.
-        for _ in 0..8 {
-            let found: Vec<Pid> = self.unique().flat_map(|directory| members(directory)).collect();
-            if found.is_empty() {
-                return;
-            }
-            for pid in found {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        kill(&self.unique().cloned().collect::<Vec<_>>());
     }
 }
 
@@ -190,6 +184,21 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         self.kill();
         self.unique().for_each(|directory| remove(directory));
+    }
+}
+
+/// Ends everything in these directories. A process that forks faster than it is found is stopped
+/// by the limit on processes.
+fn kill(directories: &[PathBuf]) {
+    for _ in 0..8 {
+        let found: Vec<Pid> = directories.iter().flat_map(|directory| members(directory)).collect();
+        if found.is_empty() {
+            return;
+        }
+        for pid in found {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -201,11 +210,7 @@ fn members(directory: &Path) -> Vec<Pid> {
 /// Removes a cgroup and those below it. One whose processes are still ending is left to the
 /// next host of this user, which looks for leftovers.
 fn remove(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove(&entry.path());
-        }
-    }
+    subdirectories(directory).iter().for_each(|below| remove(below));
     for _ in 0..20 {
         match fs::remove_dir(directory) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -214,6 +219,14 @@ fn remove(directory: &Path) {
             _ => return,
         }
     }
+}
+
+fn subdirectories(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 fn remove_leftovers(parent: &Path) {
