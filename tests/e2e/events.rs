@@ -61,6 +61,21 @@ fn an_event_source_that_returns_by_itself_is_started_anew() {
 }
 
 #[test]
+fn an_event_source_whose_batches_were_cut_is_well_again_when_they_are_not() {
+    for isolation in ["process", "thread"] {
+        let agent = agent(&format!(
+            "[defaults]\nisolation = \"{isolation}\"\n[collectors.pulse.settings]\nburst = 10\n\
+             gather_until = 100\n[collectors.pulse.limits]\nrows = 5\n"
+        ));
+        let degraded = agent.until("pulse", "degraded", |now| now["phase"] == "degraded");
+        let error = degraded["last_error"].as_str().unwrap();
+        assert!(error.contains("5 rows of `beat` beyond limits.rows = 5 were left out"), "{error}");
+        agent.until("pulse", "well again", |now| now["phase"] == "running");
+        assert_eq!(agent.collector("pulse").unwrap()["restarts"], 0);
+    }
+}
+
+#[test]
 fn an_event_source_is_replaced_without_a_gap() {
     let agent = agent("");
     wait_for("events", || (numbers(&agent).len() > 5).then_some(()));

@@ -63,7 +63,7 @@ fn rows_past_the_limit_are_left_out_and_named() {
             agent("many_rows", &format!("rows = 1000\n[defaults]\nisolation = \"{isolation}\""));
         let degraded = agent.until("faulty", "degraded", |now| now["phase"] == "degraded");
         let error = degraded["last_error"].as_str().unwrap();
-        let expected = "19000 rows of stream `rows` beyond limits.rows = 1000 were left out";
+        let expected = "19000 rows of `rows` beyond limits.rows = 1000 were left out";
         assert!(error.contains(expected), "{error}");
         assert_eq!(degraded["restarts"], 0);
         assert!(degraded["rows_left_out"].as_u64() >= Some(19_000));
@@ -100,7 +100,7 @@ fn far_too_many_rows_are_refused_as_a_whole() {
     let agent = agent("too_many_rows", "rows = 1000");
     let degraded = agent.until("faulty", "degraded", |now| now["phase"] == "degraded");
     let error = degraded["last_error"].as_str().unwrap();
-    assert!(error.contains("bad batch: 200000 rows in one batch"), "{error}");
+    assert!(error.contains("bad batch: 200000 rows in one batch of `rows`"), "{error}");
     assert_eq!(degraded["restarts"], 0);
 }
 

@@ -43,22 +43,43 @@ fn recovers(agent: &mut Agent, fault: &str) {
 #[test]
 fn a_bad_batch_is_refused_by_name_and_the_rest_of_the_round_is_kept() {
     let cases = [
-        ("short_column", "column `count` has values of a wrong length"),
-        ("long_column", "column `level` has values of a wrong length"),
-        ("no_values", "column `flag` has values of a wrong length"),
-        ("ends_descend", "column `name` of ``: text offsets that don't fit the text"),
-        ("ends_beyond", "column `name` of ``: text offsets that don't fit the text"),
-        ("text_left_over", "column `name` of ``: text offsets that don't fit the text"),
-        ("inside_a_character", "column `name` of ``: text offsets that don't fit the text"),
-        ("not_utf8", "column `name` of ``: text that is not UTF-8"),
-        ("short_validity", "column `name` has values of a wrong length"),
-        ("missing_key", "column `name` of ``: a key is missing"),
+        (
+            "short_column",
+            "column `count` of the main stream: the values have another length than the batch",
+        ),
+        (
+            "long_column",
+            "column `level` of the main stream: the values have another length than the batch",
+        ),
+        (
+            "no_values",
+            "column `flag` of the main stream: the values have another length than the batch",
+        ),
+        ("ends_descend", "column `name` of the main stream: text offsets that don't fit the text"),
+        ("ends_beyond", "column `name` of the main stream: text offsets that don't fit the text"),
+        (
+            "text_left_over",
+            "column `name` of the main stream: text offsets that don't fit the text",
+        ),
+        (
+            "inside_a_character",
+            "column `name` of the main stream: text offsets that don't fit the text",
+        ),
+        ("not_utf8", "column `name` of the main stream: text that is not UTF-8"),
+        (
+            "short_validity",
+            "column `name` of the main stream: the validity has another length than the batch",
+        ),
+        ("missing_key", "column `name` of the main stream: a key is missing"),
         ("unknown_stream", "stream 99 was not declared; the plugin declares 2"),
-        ("few_columns", "1 columns in a batch, declared are 4"),
-        ("many_columns", "5 columns in a batch, declared are 4"),
-        ("ten_million_rows", "10000000 rows in one batch, allowed are 100000"),
-        ("endless_rows", "18446744073709551615 rows in one batch, allowed are 100000"),
-        ("huge_text", "column `name` has values of a wrong length"),
+        ("few_columns", "1 columns in a batch of the main stream, declared are 4"),
+        ("many_columns", "5 columns in a batch of the main stream, declared are 4"),
+        ("ten_million_rows", "10000000 rows in one batch of the main stream, allowed are 100000"),
+        (
+            "endless_rows",
+            "18446744073709551615 rows in one batch of the main stream, allowed are 100000",
+        ),
+        ("huge_text", "column `name` of the main stream: more text than 16 MiB"),
     ];
     for isolation in ["process", "thread"] {
         let mut agent = agent(isolation, "short_column");

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::Image;
 use crate::config::CollectorSpec;
 use crate::control::Services;
-use crate::model::check;
+use crate::model::{check, check_schemas};
 use crate::runner::{Failure, Reply, Request, log_line, start_process};
 use crate::slot::{Ready, begin};
 
@@ -46,6 +46,7 @@ async fn try_out(
         match runner.replies.recv().await {
             Some(Reply::Confined(applied)) => sandbox = Some(applied),
             Some(Reply::Described { streams: declared, interval_ms }) => {
+                check_schemas(&declared).map_err(|error| Failure::Schema(error.to_string()))?;
                 streams = declared;
                 interval = Duration::from_millis(interval_ms.max(10));
             }
@@ -61,6 +62,7 @@ async fn try_out(
             }
             Some(Reply::Done { outcome, .. }) => break outcome,
             Some(Reply::Log { level, message }) => log_line(&spec.name, level, &message),
+            Some(Reply::Refused(failure)) => return Err(failure),
             Some(Reply::SettingsGood | Reply::Strayed(_)) => {} // not of a trial
             Some(Reply::Closed(failure)) => {
                 let failure = failure.unwrap_or(Failure::Returned);

@@ -12,4 +12,4 @@ pub use batch::{Batch, ColumnData, Data, RawBatch, Value};
 pub(crate) use rates::Rates;
 pub use stream::{Derived, StreamInfo};
 pub use validate::{BatchError, SchemaError};
-pub(crate) use validate::{MAX_ROWS, check, check_schemas};
+pub(crate) use validate::{MAX_BATCH, MAX_ROWS, check, check_schemas, shown};

@@ -10,6 +10,9 @@ use super::stream::derive;
 
 /// Most rows of one batch. A machine with more interfaces, mounts or processes has none known.
 pub(crate) const MAX_ROWS: usize = 100_000;
+/// Most bytes of one batch: in a frame between runner and host no value takes more than a
+/// quarter more.
+pub(crate) const MAX_BATCH: usize = 48 << 20;
 const MAX_COLUMNS: usize = 256;
 const MAX_NAME: usize = 64;
 
@@ -25,15 +28,23 @@ pub enum BatchError {
         declared: usize,
     },
     /// Too many rows.
-    #[error("{rows} rows in one batch of `{stream}`, allowed are {MAX_ROWS}")]
+    #[error("{rows} rows in one batch of {}, allowed are {MAX_ROWS}", shown(stream))]
     TooManyRows {
         /// The stream.
         stream: String,
         /// The number.
         rows: u64,
     },
+    /// Too many bytes.
+    #[error("a batch of {} has {bytes} bytes, allowed are {MAX_BATCH}", shown(stream))]
+    TooLarge {
+        /// The stream.
+        stream: String,
+        /// The number.
+        bytes: usize,
+    },
     /// Not one column of values for each column of the schema.
-    #[error("{columns} columns in a batch of `{stream}`, declared are {declared}")]
+    #[error("{columns} columns in a batch of {}, declared are {declared}", shown(stream))]
     ColumnCount {
         /// The stream.
         stream: String,
@@ -43,7 +54,7 @@ pub enum BatchError {
         declared: usize,
     },
     /// A column's values don't fit its declaration.
-    #[error("column `{column}` of `{stream}`: {what}")]
+    #[error("column `{column}` of {}: {what}", shown(stream))]
     Column {
         /// The stream.
         stream: String,
@@ -62,6 +73,11 @@ pub struct SchemaError {
     pub stream: String,
     /// What is wrong.
     pub what: String,
+}
+
+/// A stream as messages call it: the main one has no name.
+pub(crate) fn shown(stream: &str) -> String {
+    if stream.is_empty() { "the main stream".into() } else { format!("`{stream}`") }
 }
 
 /// Checks a batch against the stream that it claims to be of. After this, every access within

@@ -57,6 +57,8 @@ pub(crate) enum Reply {
     Done { id: u64, outcome: Result<Vec<String>, Failure> },
     /// Of a thread only: it did what no plugin in the host may do, and this is what.
     Strayed(String),
+    /// Of an event source: a batch was bad. A polled collector says so at the end of its round.
+    Refused(Failure),
     /// A line for the log.
     Log { level: u8, message: String },
     /// It has ended, by itself or because it was told to. Always the last.

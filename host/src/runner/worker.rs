@@ -1,6 +1,9 @@
 //! The worker: loads a plugin, creates one instance and calls it, all on the thread that it is
 //! run on. It knows nothing of where that thread is.
 
+#[deny(unsafe_code)] // values alone
+mod copied;
+
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -8,25 +11,15 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use dropsonde_plugin_api::abi::abi_stable::std_types::{RResult, RStr};
-use dropsonde_plugin_api::abi::{
-    AbiBatch, AbiColumnView, AbiFailure, AbiHost, AbiInstance, AbiSink,
-};
-use dropsonde_plugin_api::schema::{
-    ColumnSchema, Role, Share, StreamKind, StreamSchema, ValueType,
-};
+use dropsonde_plugin_api::abi::{AbiBatch, AbiFailure, AbiHost, AbiInstance, AbiSink};
+use dropsonde_plugin_api::schema::StreamSchema;
 
 use super::log_gate::LogGate;
 use super::protocol::{Begin, Failure, Reply, Request};
 use crate::clock;
 use crate::loader::Loaded;
-use crate::model::{ColumnData, Data, MAX_ROWS, RawBatch, check_schemas};
-
-/// Largest text of one column in one batch.
-const MAX_TEXT: usize = 16 << 20;
-/// Longest message of a plugin, in bytes.
-const MAX_WORDS: usize = 4096;
-/// Most things that are named as unreadable in one round.
-const MAX_PARTIAL: usize = 32;
+use crate::model::{RawBatch, check_schemas};
+use copied::{copy, failure};
 
 /// Takes what the worker says.
 pub(crate) trait Out: Send + Sync + 'static {
@@ -87,8 +80,7 @@ struct Context {
 
 impl Context {
     /// Passes a line on, unless there are too many.
-    fn log(&self, level: u8, message: &str) {
-        let message = readable(message);
+    fn log(&self, level: u8, message: String) {
         let mut gate = self.log_gate.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = gate.pass(clock::monotonic());
         drop(gate);
@@ -130,6 +122,10 @@ impl Context {
     }
 
     fn refuse(&self, what: String) -> AbiFailure {
+        if self.events {
+            // There may never be the end of a round to say it.
+            self.out.send(Reply::Refused(Failure::BadBatch(what.clone())));
+        }
         let failure = AbiFailure::new(AbiFailure::REFUSED, &what);
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
         failure
@@ -249,12 +245,7 @@ fn describe(loaded: &Loaded) -> Result<(Vec<StreamSchema>, u64), Failure> {
         RResult::ROk(description) => description,
         RResult::RErr(error) => return Err(failure(error).err().unwrap_or(Failure::Returned)),
     };
-    let streams = description
-        .streams
-        .iter()
-        .map(stream_from_abi)
-        .collect::<Result<Vec<_>, String>>()
-        .map_err(Failure::Schema)?;
+    let streams = copied::streams(&description).map_err(Failure::Schema)?;
     check_schemas(&streams).map_err(|error| Failure::Schema(error.to_string()))?;
     Ok((streams, description.interval_ms))
 }
@@ -274,156 +265,11 @@ fn create(loaded: &Loaded, begin: &Begin, context: &Arc<Context>) -> Result<AbiI
     }
 }
 
-/// The outcome of a call: what was partial, or why it failed.
-fn failure(outcome: AbiFailure) -> Result<Vec<String>, Failure> {
-    let message = readable(&outcome.message);
-    Err(match outcome.kind {
-        AbiFailure::NONE => {
-            let partial = outcome.partial.iter().take(MAX_PARTIAL).map(|text| readable(text));
-            let more = outcome.partial.len().saturating_sub(MAX_PARTIAL);
-            let more = (more > 0).then(|| format!("and {more} more"));
-            return Ok(partial.chain(more).collect());
-        }
-        AbiFailure::SETTINGS => Failure::Settings { path: readable(&outcome.path), message },
-        AbiFailure::PANICKED => Failure::Panicked(message),
-        AbiFailure::REFUSED => Failure::BadBatch(message),
-        _ => Failure::Failed(message),
-    })
-}
-
-/// A plugin's words, as text that is no longer than one needs. Its types promise UTF-8, and its
-/// types are the plugin's.
-fn readable(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_WORDS)]).into_owned();
-    if bytes.len() > MAX_WORDS {
-        text.push('…');
-    }
-    text
-}
-
-fn stream_from_abi(stream: &dropsonde_plugin_api::abi::AbiStream) -> Result<StreamSchema, String> {
-    let kind = match stream.kind {
-        0 => StreamKind::Snapshot,
-        1 => StreamKind::Event,
-        other => {
-            return Err(format!(
-                "stream `{}` has the unknown kind {other}",
-                readable(&stream.name)
-            ));
-        }
-    };
-    let columns = stream.columns.iter().map(column_from_abi).collect::<Result<_, _>>()?;
-    Ok(StreamSchema {
-        name: readable(&stream.name),
-        kind,
-        description: readable(&stream.description),
-        columns,
-    })
-}
-
-fn column_from_abi(column: &dropsonde_plugin_api::abi::AbiColumn) -> Result<ColumnSchema, String> {
-    let role = match column.role {
-        0 => Role::Key,
-        1 => Role::Counter,
-        2 => Role::Gauge,
-        3 => Role::Attribute,
-        other => {
-            return Err(format!(
-                "column `{}` has the unknown role {other}",
-                readable(&column.name)
-            ));
-        }
-    };
-    let value = match column.value {
-        0 => ValueType::U64,
-        1 => ValueType::I64,
-        2 => ValueType::F64,
-        3 => ValueType::Bool,
-        4 => ValueType::Text,
-        5 => ValueType::TextList,
-        other => {
-            return Err(format!(
-                "column `{}` has the unknown type {other}",
-                readable(&column.name)
-            ));
-        }
-    };
-    let share = match column.share.as_slice() {
-        [name, of, otel] => {
-            Some(Share { name: readable(name), of: readable(of), otel: readable(otel) })
-        }
-        _ => None,
-    };
-    Ok(ColumnSchema {
-        name: readable(&column.name),
-        role,
-        value,
-        unit: readable(&column.unit),
-        description: readable(&column.description),
-        otel: readable(&column.otel),
-        attributes: column
-            .attributes
-            .chunks_exact(2)
-            .map(|pair| (readable(&pair[0]), readable(&pair[1])))
-            .collect(),
-        share,
-    })
-}
-
-/// Copies what the plugin lends. Lengths are bounded here and checked against the schema by the
-/// host, which trusts no runner.
-fn copy(context: &Context, batch: &AbiBatch<'_>) -> Result<RawBatch, String> {
-    let streams = &context.streams;
-    let schema = streams.get(batch.stream as usize).ok_or_else(|| {
-        format!("stream {} was not declared; the plugin declares {}", batch.stream, streams.len())
-    })?;
-    if batch.rows > MAX_ROWS as u64 {
-        return Err(format!("{} rows in one batch, allowed are {MAX_ROWS}", batch.rows));
-    }
-    if batch.columns.len() != schema.columns.len() {
-        let (found, declared) = (batch.columns.len(), schema.columns.len());
-        return Err(format!("{found} columns in a batch, declared are {declared}"));
-    }
-    let rows = batch.rows as usize;
-    let columns = schema
-        .columns
-        .iter()
-        .zip(batch.columns.iter())
-        .map(|(column, view)| {
-            copy_column(column.value, view, rows)
-                .ok_or_else(|| format!("column `{}` has values of a wrong length", column.name))
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(RawBatch { stream: batch.stream, rows, monotonic_ns: clock::monotonic_ns(), columns })
-}
-
-fn copy_column(value: ValueType, view: &AbiColumnView<'_>, rows: usize) -> Option<ColumnData> {
-    fn exactly<T: Clone>(values: &[T], rows: usize) -> Option<Vec<T>> {
-        (values.len() == rows).then(|| values.to_vec())
-    }
-    let data = match value {
-        ValueType::U64 => Data::U64(exactly(&view.u64s, rows)?),
-        ValueType::I64 => Data::I64(exactly(&view.i64s, rows)?),
-        ValueType::F64 => Data::F64(exactly(&view.f64s, rows)?),
-        ValueType::Bool => Data::Bool(exactly(&view.bytes, rows)?),
-        ValueType::Text | ValueType::TextList => {
-            let bytes = (view.bytes.len() <= MAX_TEXT).then(|| view.bytes.to_vec())?;
-            Data::Text { ends: exactly(&view.ends, rows)?, bytes }
-        }
-    };
-    let validity = match view.validity.len() {
-        0 => Vec::new(),
-        _ => exactly(&view.validity, rows)?,
-    };
-    Some(ColumnData { data, validity })
-}
-
 extern "C" fn emit(context: *const c_void, batch: &AbiBatch<'_>) -> AbiFailure {
     // SAFETY: the context is the `Context` that `serve` keeps for as long as it calls the
     // plugin, and the plugin calls this only within such a call.
     let context = unsafe { &*context.cast::<Context>() };
-    match copy(context, batch) {
+    match copy(&context.streams, batch) {
         Ok(batch) => {
             if context.deliver(batch) {
                 AbiFailure::none()
@@ -431,7 +277,7 @@ extern "C" fn emit(context: *const c_void, batch: &AbiBatch<'_>) -> AbiFailure {
                 context.refuse("the host has let go of this instance".into())
             }
         }
-        Err(what) => context.refuse(what),
+        Err(error) => context.refuse(error.to_string()),
     }
 }
 
@@ -444,7 +290,7 @@ extern "C" fn wait(context: *const c_void, nanos: u64) -> u8 {
 extern "C" fn log(context: *const c_void, level: u8, message: RStr<'_>) {
     // SAFETY: the caller holds a reference that it has not released.
     let context = unsafe { &*context.cast::<Context>() };
-    context.log(level, message.as_str());
+    context.log(level, copied::text(message));
 }
 
 extern "C" fn retain(context: *const c_void) {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::admission::Image;
 use crate::config::CollectorSpec;
 use crate::control::Services;
-use crate::model::{RawBatch, check};
+use crate::model::{RawBatch, check, check_schemas, shown};
 use crate::runner::{
     Begin, Failure, Footprint, Isolation, Reply, Request, Runner, Sandbox, start_process,
 };
@@ -192,18 +192,24 @@ impl Live {
             return Ok(Cut::default());
         }
         let stream = self.streams.get(raw.stream as usize).map_or("", |stream| &stream.name);
-        let what =
-            format!("{beyond} rows of stream `{stream}` beyond limits.rows = {most} were left out");
+        let stream = shown(stream);
+        let what = format!("{beyond} rows of {stream} beyond limits.rows = {most} were left out");
         if let Some(round) = &mut self.round {
             round.left_out.push(what.clone());
         }
         Ok(Cut { rows: beyond as u64, what: Some(what) })
     }
 
-    /// Takes what the plugin declares.
-    pub(super) fn describe(&mut self, streams: Vec<StreamSchema>, interval_ms: u64) {
+    /// Takes what the plugin declares, once it was checked: no runner is trusted with that.
+    pub(super) fn describe(
+        &mut self,
+        streams: Vec<StreamSchema>,
+        interval_ms: u64,
+    ) -> Result<(), Failure> {
+        check_schemas(&streams).map_err(|error| Failure::Schema(error.to_string()))?;
         self.streams = streams;
         self.interval = Duration::from_millis(interval_ms.max(10));
+        Ok(())
     }
 
     pub(super) fn is_events(&self) -> bool {

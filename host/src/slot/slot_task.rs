@@ -40,6 +40,8 @@ pub(super) struct Slot {
     waiting: (u64, Vec<Waiter>),
     /// Rounds that failed in a row, and until when ticks are passed over for it.
     failing: (u32, Duration),
+    /// When something last went wrong, as `CLOCK_MONOTONIC`.
+    failed_at: Duration,
     status: watch::Sender<SlotStatus>,
 }
 
@@ -75,6 +77,7 @@ impl Slot {
             channels: Channels::default(),
             waiting: (0, Vec::new()),
             failing: (0, Duration::ZERO),
+            failed_at: Duration::ZERO,
             status,
         };
         let watched = slot.status.clone();
@@ -268,7 +271,11 @@ impl Slot {
         let Some(live) = &mut self.current else { return };
         match reply {
             Reply::Confined(sandbox) => live.sandbox = Some(sandbox),
-            Reply::Described { streams, interval_ms } => live.describe(streams, interval_ms),
+            Reply::Described { streams, interval_ms } => {
+                if let Err(failure) = live.describe(streams, interval_ms) {
+                    self.died(failure).await;
+                }
+            }
             Reply::Created => {
                 live.created = true;
                 live.due_by = None;
@@ -298,6 +305,7 @@ impl Slot {
                 self.swap_if_free().await;
                 self.serve_waiting();
             }
+            Reply::Refused(failure) => self.after_round(Err(failure)),
             Reply::Strayed(what) => self.strayed(what),
             Reply::Log { level, message } => log_line(&self.spec.name, level, &message),
             Reply::Closed(failure) => self.died(failure.unwrap_or(Failure::Returned)).await,
@@ -322,8 +330,11 @@ impl Slot {
         let at = Duration::from_nanos(raw.monotonic_ns);
         let due = live.round.as_ref().and_then(|round| round.due);
         let due = due.unwrap_or_else(|| self.services.grid.at(at));
-        if let Some(what) = cut.what.filter(|_| live.round.is_none()) {
-            self.after_round(Ok(vec![what])); // an event source's
+        let is_events = live.is_events();
+        match cut.what {
+            Some(what) if is_events => self.after_round(Ok(vec![what])),
+            None if is_events && self.is_quiet_again() => self.after_round(Ok(Vec::new())),
+            _ => {}
         }
         self.channels.publish(raw, generation, due).await;
         self.status.send_modify(|status| {

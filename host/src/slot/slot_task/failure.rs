@@ -31,6 +31,7 @@ impl Slot {
                 } else {
                     self.pass_over();
                 }
+                self.failed_at = clock::monotonic();
                 let (text, cause) = (failure.to_string(), failure.cause());
                 let new = self.status.borrow().last_error.as_ref() != Some(&text);
                 if new || self.status.borrow().phase != Phase::Degraded {
@@ -46,6 +47,12 @@ impl Slot {
         self.life.round(well, clock::monotonic());
         self.show_phase();
         self.expect_progress();
+    }
+
+    /// Whether an event source that has no rounds is well again: for a while nothing was wrong.
+    pub(super) fn is_quiet_again(&self) -> bool {
+        let quiet = clock::monotonic().saturating_sub(self.failed_at);
+        self.life.phase() == Phase::Degraded && quiet >= Duration::from_secs(1)
     }
 
     /// Notes by when the next round should have ended: a second late at most.

@@ -82,7 +82,11 @@ impl Slot {
         let live = &mut candidate.live;
         match reply {
             Reply::Confined(sandbox) => live.sandbox = Some(sandbox),
-            Reply::Described { streams, interval_ms } => live.describe(streams, interval_ms),
+            Reply::Described { streams, interval_ms } => {
+                if let Err(failure) = live.describe(streams, interval_ms) {
+                    self.refuse_candidate(&failure);
+                }
+            }
             Reply::Created => {
                 live.created = true;
                 live.due_by = None;
@@ -108,6 +112,7 @@ impl Slot {
                     Err(failure) => self.refuse_candidate(&failure),
                 }
             }
+            Reply::Refused(failure) => self.refuse_candidate(&failure),
             Reply::Strayed(what) => self.strayed(what),
             Reply::Log { level, message } => log_line(&self.spec.name, level, &message),
             Reply::Closed(failure) => {
