@@ -16,6 +16,21 @@ pub(crate) fn monotonic_ns() -> u64 {
     monotonic().as_nanos() as u64
 }
 
+/// CPU time of the calling thread.
+pub(crate) fn thread_cpu() -> Duration {
+    cpu(ClockId::ThreadCPUTime)
+}
+
+/// CPU time of all threads of this process.
+pub(crate) fn process_cpu() -> Duration {
+    cpu(ClockId::ProcessCPUTime)
+}
+
+fn cpu(clock: ClockId) -> Duration {
+    let used = clock_gettime(clock);
+    Duration::new(used.tv_sec.unsigned_abs(), used.tv_nsec.unsigned_abs() as u32)
+}
+
 /// Wall time, which can jump.
 pub(crate) fn wall() -> SystemTime {
     SystemTime::now()

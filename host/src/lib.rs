@@ -60,8 +60,10 @@ pub use config::{
     CollectorSpec, Config, ConfigError, ConfigErrors, DEFAULT_FILE, DEFAULT_LISTEN, Defaults,
     Limits, Listen, Origin, Sources,
 };
-pub use control::{Builder, ConfigStatus, Host, PluginStatus, ReloadOutcome, StartError, Status};
-pub use model::{Batch, StreamInfo, Value};
+pub use control::{
+    Builder, ConfigStatus, Host, OwnUse, PluginStatus, ReloadOutcome, StartError, Status,
+};
+pub use model::{Batch, Histogram, StreamInfo, Value};
 pub use runner::child::enter_if_runner;
 pub use runner::{Failure, Isolation, Sandbox};
 pub use slot::{Phase, RestartPolicy, SlotStatus};

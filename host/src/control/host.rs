@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::core::{Core, CoreStatus};
 use super::events::Events;
-use super::{Command, Loader, ReloadOutcome, Services, Status};
+use super::{Command, Loader, OwnUse, ReloadOutcome, Services, Status};
 use crate::admission::{Staging, Watcher};
 use crate::bus::{Bus, Subscribe, Subscription};
 use crate::clock;
@@ -177,6 +177,7 @@ impl Host {
             config: core.config.clone(),
             bus: self.services.bus.status(),
             libraries: self.services.threads.quiet().into(),
+            host: OwnUse::now(),
         }
     }
 

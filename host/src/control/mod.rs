@@ -3,12 +3,14 @@
 mod core;
 mod events;
 mod host;
+mod own;
 mod plugins;
 mod services;
 mod status;
 
 pub(crate) use core::default_directories;
 pub use host::{Builder, Host, StartError};
+pub use own::OwnUse;
 pub(crate) use services::Services;
 pub use status::{ConfigStatus, PluginStatus, Status};
 

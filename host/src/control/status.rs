@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
+use super::OwnUse;
 use crate::bus::BusStatus;
 use crate::runner::Quiet;
 use crate::slot::SlotStatus;
@@ -64,6 +65,8 @@ pub struct Status {
     pub bus: BusStatus,
     /// Plugin libraries in the host itself.
     pub libraries: Libraries,
+    /// What the host itself uses.
+    pub host: OwnUse,
 }
 
 /// Plugin libraries in the host itself: of thread mode.

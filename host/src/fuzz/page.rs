@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::bus::BusStatus;
-use crate::control::{ConfigStatus, Status};
+use crate::control::{ConfigStatus, OwnUse, Status};
 use crate::model::Batch;
 use crate::runner::Quiet;
 use crate::sink::prometheus;
@@ -86,6 +86,7 @@ fn is_name(name: &str, colons: bool) -> bool {
 /// A host that has nothing yet.
 fn idle() -> Status {
     Status {
+        host: OwnUse::default(),
         plugins: Vec::new(),
         collectors: Vec::new(),
         config: ConfigStatus::default(),

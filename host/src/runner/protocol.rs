@@ -53,8 +53,8 @@ pub(crate) enum Reply {
     Created,
     /// Rows of one stream; not checked yet.
     Batch(RawBatch),
-    /// The round is over.
-    Done { id: u64, outcome: Result<Vec<String>, Failure> },
+    /// The round is over, and took so much CPU time of the thread that it ran on.
+    Done { id: u64, outcome: Result<Vec<String>, Failure>, cpu_ns: u64 },
     /// Of a thread only: it did what no plugin in the host may do, and this is what.
     Strayed(String),
     /// Of an event source: a batch was bad. A polled collector says so at the end of its round.

@@ -225,9 +225,12 @@ fn run_polled(
         match requests.recv() {
             Ok(Request::Collect { id, wanted }) => {
                 context.before_call();
+                let before = clock::thread_cpu();
                 let outcome = context.outcome(loaded.module.collect()(instance, wanted, sink));
                 let fatal = outcome.as_ref().err().filter(|failure| failure.is_fatal()).cloned();
-                let heard = context.out.send(Reply::Done { id, outcome });
+                let cpu = clock::thread_cpu().saturating_sub(before);
+                let cpu_ns = cpu.as_nanos() as u64;
+                let heard = context.out.send(Reply::Done { id, outcome, cpu_ns });
                 match fatal {
                     Some(failure) => return Err(failure),
                     None if !heard => return Ok(()),

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use dropsonde_plugin_api::schema::{ColumnSchema, Role};
 
-use crate::control::Status;
-use crate::model::{Batch, StreamInfo, Value};
+use crate::control::{OwnUse, Status};
+use crate::model::{Batch, Histogram, StreamInfo, Value};
 
 /// Longest text of an error in a label, in characters.
 const MAX_ERROR: usize = 200;
@@ -71,7 +71,20 @@ impl Page {
     }
 
     fn add(&mut self, name: &str, kind: &'static str, help: &str, labels: &str, value: f64) {
-        if !self.samples.insert(format!("{name}{labels}")) {
+        self.sample(name, "", kind, help, labels, value);
+    }
+
+    /// `suffix` is of the sample's name, beyond that of its family.
+    fn sample(
+        &mut self,
+        name: &str,
+        suffix: &str,
+        kind: &'static str,
+        help: &str,
+        labels: &str,
+        value: f64,
+    ) {
+        if !self.samples.insert(format!("{name}{suffix}{labels}")) {
             self.duplicates += 1;
             return;
         }
@@ -82,10 +95,45 @@ impl Page {
         let Some(family) = self.families.get_mut(name).filter(|family| family.kind == kind) else {
             return; // two plugins mean different things by one name: the first one stands
         };
-        let _ = writeln!(family.samples, "{name}{labels} {value}");
+        let _ = writeln!(family.samples, "{name}{suffix}{labels} {value}");
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, collector: &str, histogram: &Histogram) {
+        let labels = label_set([("collector", collector)]);
+        for (bound, count) in histogram.buckets() {
+            let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
+            let labels = label_set([("collector", collector), ("le", &bound)]);
+            self.sample(name, "_bucket", "histogram", help, &labels, count as f64);
+        }
+        self.sample(name, "_sum", "histogram", help, &labels, histogram.sum());
+        self.sample(name, "_count", "histogram", help, &labels, histogram.count() as f64);
+    }
+
+    /// The host's own process, by the names that Prometheus clients use for theirs.
+    fn process(&mut self, own: &OwnUse) {
+        let gauge = "gauge";
+        let help = "CPU time of the host, user and system.";
+        self.add("process_cpu_seconds_total", "counter", help, "", own.cpu_seconds);
+        let help = "Memory of the host that is in RAM.";
+        self.add("process_resident_memory_bytes", gauge, help, "", own.resident_bytes as f64);
+        let help = "Address space of the host.";
+        self.add("process_virtual_memory_bytes", gauge, help, "", own.virtual_bytes as f64);
+        let help = "Open descriptors of the host.";
+        self.add("process_open_fds", gauge, help, "", own.open_files as f64);
+        if let Some(max) = own.max_open_files {
+            let help = "How many descriptors the host may have open.";
+            self.add("process_max_fds", gauge, help, "", max as f64);
+        }
+        let help = "Threads of the host.";
+        self.add("process_threads", gauge, help, "", own.threads as f64);
+        if let Some(start) = own.start_time_seconds {
+            let help = "When the host was started, in seconds since 1970.";
+            self.add("process_start_time_seconds", gauge, help, "", start);
+        }
     }
 
     fn host(&mut self, status: &Status) {
+        self.process(&status.host);
         let collectors = &status.collectors;
         for collector in collectors {
             let labels = label_set([("collector", collector.name.as_str())]);
@@ -121,7 +169,13 @@ impl Page {
                 let name = "dropsonde_collector_failures_total";
                 self.add(name, "counter", help, &labels, *count as f64);
             }
+            let name = "dropsonde_collector_round_duration_seconds";
+            let help = "How long rounds took, from the request to the last batch.";
+            self.histogram(name, help, &collector.name, &collector.round_duration);
             let labels = label_set([("collector", collector.name.as_str())]);
+            let name = "dropsonde_collector_cpu_seconds_total";
+            let help = "CPU time of the plugin's own calls.";
+            self.add(name, "counter", help, &labels, collector.cpu_seconds);
             for (name, help, value) in [
                 ("restarts", "Runners started anew after a failure.", collector.restarts),
                 ("rounds", "Rounds that went well.", collector.rounds),
@@ -141,8 +195,6 @@ impl Page {
         let help = "Samples left out of this page because another has their name and labels.";
         self.add("dropsonde_duplicate_samples", "gauge", help, "", self.duplicates as f64);
         let rejections: u64 = status.plugins.iter().map(|plugin| plugin.rejections).sum();
-        let lost: Vec<(&str, u64)> =
-            status.bus.subscriptions.iter().map(|sub| (sub.name.as_str(), sub.lost)).collect();
         for (name, help, value) in [
             ("dropsonde_plugin_rejections_total", "Plugin files that were rejected.", rejections),
             ("dropsonde_reads_total", "Batches published: each is one read.", status.bus.reads),
@@ -159,15 +211,38 @@ impl Page {
         ] {
             self.add(name, "counter", help, "", value as f64);
         }
-        let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
-        for (name, lost) in lost {
-            *by_name.entry(name).or_default() += lost;
+        for (name, help, value) in [
+            (
+                "dropsonde_cache_hits_total",
+                "Requests answered from the last batch.",
+                status.bus.cache_hits,
+            ),
+            (
+                "dropsonde_coalesced_reads_total",
+                "Requests that joined a read that was under way.",
+                status.bus.coalesced,
+            ),
+        ] {
+            self.add(name, "counter", help, "", value as f64);
         }
-        for (name, lost) in by_name {
-            let help = "Batches that a subscription lost because it did not keep up.";
+        // Several may have one name.
+        let mut by_name: BTreeMap<&str, [u64; 3]> = BTreeMap::new();
+        for subscription in &status.bus.subscriptions {
+            let counts = by_name.entry(&subscription.name).or_default();
+            counts[0] += subscription.lost;
+            counts[1] += subscription.delivered;
+            counts[2] += subscription.waiting as u64;
+        }
+        for (name, [lost, delivered, waiting]) in by_name {
             let labels = label_set([("subscription", name)]);
+            let help = "Batches that a subscription lost because it did not keep up.";
             let name = "dropsonde_subscription_lost_total";
             self.add(name, "counter", help, &labels, lost as f64);
+            let help = "Batches that reached a subscription's queue.";
+            let name = "dropsonde_subscription_delivered_total";
+            self.add(name, "counter", help, &labels, delivered as f64);
+            let help = "Batches that wait for a subscription.";
+            self.add("dropsonde_subscription_waiting", "gauge", help, &labels, waiting as f64);
         }
     }
 

@@ -77,6 +77,7 @@ impl Strain {
 /// A round that is under way.
 pub(super) struct Round {
     id: u64,
+    pub(super) started: Instant,
     pub(super) wanted: u64,
     /// When it was due, on the schedule's grid; `None` if somebody asked for it.
     pub(super) due: Option<Duration>,
@@ -237,7 +238,9 @@ impl Live {
         self.next_round += 1;
         self.due_by = Some(Instant::now() + self.spec.deadline);
         self.strain = (self.runner.isolation == Isolation::Thread).then(Strain::from_now);
-        self.round = Some(Round { id, wanted, due, bad: None, left_out: Vec::new(), waiters });
+        let started = Instant::now();
+        let (bad, left_out) = (None, Vec::new());
+        self.round = Some(Round { id, started, wanted, due, bad, left_out, waiters });
         self.runner.send(Request::Collect { id, wanted });
     }
 

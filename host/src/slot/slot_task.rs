@@ -288,8 +288,13 @@ impl Slot {
                 }
             }
             Reply::Batch(raw) => self.batch(raw).await,
-            Reply::Done { id, outcome } => {
+            Reply::Done { id, outcome, cpu_ns } => {
                 let Some(round) = live.finish(id) else { return };
+                let took = round.started.elapsed();
+                self.status.send_modify(|status| {
+                    status.round_duration.record(took);
+                    status.cpu_seconds += Duration::from_nanos(cpu_ns).as_secs_f64();
+                });
                 let outcome = round.bad.map_or(outcome, Err).map(|mut partial| {
                     partial.extend(round.left_out);
                     partial

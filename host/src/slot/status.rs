@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::phase::Phase;
 use crate::config::CollectorSpec;
+use crate::model::Histogram;
 use crate::runner::{Isolation, Sandbox};
 
 /// The state of one collector.
@@ -48,6 +49,10 @@ pub struct SlotStatus {
     pub rounds: u64,
     /// Rounds that failed in whole or in part.
     pub failed_rounds: u64,
+    /// How long rounds took, from the request to the last batch, in seconds.
+    pub round_duration: Histogram,
+    /// CPU time of the plugin's own calls, in seconds.
+    pub cpu_seconds: f64,
     /// Ticks that came while the last round was still going on, or late.
     pub missed_ticks: u64,
     /// Batches published.
@@ -86,6 +91,8 @@ impl SlotStatus {
             streams: Vec::new(),
             rounds: 0,
             failed_rounds: 0,
+            round_duration: Histogram::default(),
+            cpu_seconds: 0.0,
             missed_ticks: 0,
             batches: 0,
             rows_left_out: 0,

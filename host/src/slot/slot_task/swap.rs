@@ -102,7 +102,7 @@ impl Slot {
                 Ok(_) => live.held.push(raw),
                 Err(failure) => self.refuse_candidate(&failure),
             },
-            Reply::Done { id, outcome } => {
+            Reply::Done { id, outcome, .. } => {
                 live.finish(id);
                 match outcome {
                     Ok(_) => {
