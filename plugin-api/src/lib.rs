@@ -37,6 +37,9 @@
 //!
 //! * [`Collector`] is polled; [`EventSource`] runs until it is told to stop.
 //! * [`Record`](derive@Record) declares a stream: its columns, their roles, units and descriptions.
+//! * A record with the one key `id` (text) and an attribute `parents` (`Vec<String>`, ids) is a
+//!   node of a graph, which the host serves at `/api/v1/COLLECTOR`. A text attribute `node` in
+//!   other records of the collector names the node that they are about: they add to it there.
 //! * [`settings`] makes a struct that the host fills from the user's TOML.
 //! * [`Host`] gives the log and a state directory.
 //! * [`export_plugin!`] exports the plugin. The author writes no `unsafe`.

@@ -226,16 +226,30 @@ impl Host {
             .into_values()
             .map(|streams| {
                 let host = self.clone();
-                tokio::spawn(async move {
-                    let read = tokio::time::timeout(patience, host.read(&streams, max_age)).await;
-                    read.ok().and_then(Result::ok).unwrap_or_else(|| host.last(&streams))
-                })
+                tokio::spawn(async move { host.read_or_last(&streams, max_age, patience).await })
             })
             .collect();
         let mut batches = Vec::new();
         for read in reads {
             batches.extend(read.await.unwrap_or_default());
         }
+        batches
+    }
+
+    /// The last batches of one collector's snapshot streams, however old: they say when they were
+    /// read. With a `max_age`, as in [`snapshot`](Self::snapshot).
+    pub async fn of_collector(
+        &self,
+        collector: &str,
+        max_age: Option<Duration>,
+        patience: Duration,
+    ) -> Vec<Arc<Batch>> {
+        let streams = self.by_collector().remove(collector).unwrap_or_default();
+        if let Some(max_age) = max_age {
+            return self.read_or_last(&streams, max_age, patience).await;
+        }
+        let batches = self.last(&streams);
+        batches.iter().for_each(|_| self.services.bus.count_cache_hit());
         batches
     }
 
@@ -257,6 +271,16 @@ impl Host {
         let batches: Vec<_> = all.filter(is_current).collect();
         batches.iter().for_each(|_| self.services.bus.count_cache_hit());
         batches
+    }
+
+    async fn read_or_last(
+        &self,
+        streams: &[Arc<StreamInfo>],
+        max_age: Duration,
+        patience: Duration,
+    ) -> Vec<Arc<Batch>> {
+        let read = tokio::time::timeout(patience, self.read(streams, max_age)).await;
+        read.ok().and_then(Result::ok).unwrap_or_else(|| self.last(streams))
     }
 
     fn last(&self, streams: &[Arc<StreamInfo>]) -> Vec<Arc<Batch>> {

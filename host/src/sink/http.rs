@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -10,7 +11,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Listener, json as json_sink, prometheus};
+use super::{Listener, graph as graph_sink, json as json_sink, prometheus};
 use crate::clock;
 use crate::control::Host;
 
@@ -38,6 +39,7 @@ fn router(host: Host) -> Router {
         .route("/api/v1/collectors", get(collectors))
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/{collector}", get(graph))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(not_found)
@@ -54,11 +56,12 @@ struct Freshness {
     max_age: Option<String>,
 }
 
-impl Freshness {
-    fn parse(&self) -> Result<Option<Duration>, String> {
-        let parsed = self.max_age.as_deref().map(humantime::parse_duration).transpose();
-        parsed.map_err(|error| format!("max_age: {error}; write a duration such as 500ms or 2s"))
-    }
+type Asked = Result<Query<Freshness>, QueryRejection>;
+
+fn max_age(asked: Asked) -> Result<Option<Duration>, String> {
+    let Query(freshness) = asked.map_err(|error| error.body_text())?;
+    let parsed = freshness.max_age.as_deref().map(humantime::parse_duration).transpose();
+    parsed.map_err(|error| format!("max_age: {error}; write a duration such as 500ms or 2s"))
 }
 
 async fn metrics(State(host): State<Host>) -> Response {
@@ -67,23 +70,44 @@ async fn metrics(State(host): State<Host>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
 
-async fn snapshot(
-    State(host): State<Host>,
-    query: Result<Query<Freshness>, axum::extract::rejection::QueryRejection>,
-) -> Response {
-    let Query(freshness) = match query {
-        Ok(query) => query,
-        Err(error) => return failed(StatusCode::BAD_REQUEST, &error.body_text()),
+async fn snapshot(State(host): State<Host>, asked: Asked) -> Response {
+    let max_age = match max_age(asked) {
+        Ok(max_age) => max_age,
+        Err(message) => return failed(StatusCode::BAD_REQUEST, &message),
     };
-    match freshness.parse() {
-        Ok(max_age) => {
-            let batches = match max_age {
-                Some(max_age) => host.snapshot(max_age, PATIENCE).await,
-                None => host.latest(),
-            };
-            Json(json_sink::snapshot(&batches, clock::wall())).into_response()
+    let batches = match max_age {
+        Some(max_age) => host.snapshot(max_age, PATIENCE).await,
+        None => host.latest(),
+    };
+    Json(json_sink::snapshot(&batches, clock::wall())).into_response()
+}
+
+/// The graph of a collector whose streams have the shape of one. A collector that is called as
+/// another page can't be asked for.
+async fn graph(State(host): State<Host>, Path(collector): Path<String>, asked: Asked) -> Response {
+    let streams = host.bus().streams();
+    let of_it = || streams.iter().filter(|stream| *stream.collector == *collector);
+    if of_it().next().is_none() {
+        return not_found().await;
+    }
+    if !of_it().any(|stream| graph_sink::is_graph(stream)) {
+        let text = format!(
+            "the collector `{collector}` has no graph: none of its streams has the key `id` and \
+             the list `parents`; its values are in /api/v1/snapshot"
+        );
+        return failed(StatusCode::NOT_FOUND, &text);
+    }
+    let max_age = match max_age(asked) {
+        Ok(max_age) => max_age,
+        Err(message) => return failed(StatusCode::BAD_REQUEST, &message),
+    };
+    let batches = host.of_collector(&collector, max_age, PATIENCE).await;
+    match graph_sink::graph(&batches, clock::monotonic()) {
+        Some(graph) => Json(graph).into_response(),
+        None => {
+            let text = format!("the collector `{collector}` has not delivered its graph yet");
+            failed(StatusCode::SERVICE_UNAVAILABLE, &text)
         }
-        Err(message) => failed(StatusCode::BAD_REQUEST, &message),
     }
 }
 
@@ -149,7 +173,7 @@ async fn readyz(State(host): State<Host>) -> Response {
 async fn not_found() -> Response {
     failed(
         StatusCode::NOT_FOUND,
-        "no such page; there are /metrics, /api/v1/snapshot, /api/v1/plugins, /api/v1/collectors, /api/v1/streams, /api/v1/status, /healthz and /readyz",
+        "no such page; there are /metrics, /api/v1/snapshot, /api/v1/plugins, /api/v1/collectors, /api/v1/streams, /api/v1/status, /healthz and /readyz, and /api/v1/COLLECTOR for a collector that has a graph",
     )
 }
 

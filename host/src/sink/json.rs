@@ -80,7 +80,7 @@ fn record(batch: &Batch, row: usize, with_keys: bool) -> Map<String, Json> {
         .collect()
 }
 
-fn to_json(value: Value<'_>) -> Json {
+pub(super) fn to_json(value: Value<'_>) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::U64(value) => value.into(),
