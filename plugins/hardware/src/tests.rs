@@ -1,0 +1,6 @@
+mod live;
+mod machine;
+mod network;
+mod odd;
+mod processors;
+mod storage;
