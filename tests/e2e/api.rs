@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use dropsonde_tests::{Agent, Options, fixture, plugin, wait_for};
 use serde_json::Value;
 
-const BUNDLED: [&str; 6] = ["cpu", "memory", "network", "disk", "memory_bandwidth", "perf_events"];
+const BUNDLED: [&str; 7] =
+    ["cpu", "memory", "network", "disk", "memory_bandwidth", "perf_events", "hardware"];
 
 fn bundled() -> Agent {
     let agent = Agent::with(Options {
@@ -83,6 +84,11 @@ fn the_snapshot_has_every_bundled_collector() {
             "/memory_bandwidth",
             &["pgpgin", "pgpgout", "pswpin", "pswpout", "pgfault", "pgmajfault", "pgfault_per_sec"],
         ),
+        ("/hardware", &["hostname", "kernel", "architecture", "vendor", "product", "core_count"]),
+        ("/hardware/threads/cpu0", &["online", "package", "core", "numa_node"]),
+        ("/hardware/memory", &["total_bytes"]),
+        ("/hardware/interfaces/lo", &["type", "driver", "mac", "speed_bits_per_second", "lower"]),
+        ("/hardware/nodes/host", &["kind", "name", "parents"]),
         (
             "/perf_events",
             &[

@@ -10,7 +10,8 @@ use serde_json::Value;
 #[test]
 fn once_prints_one_snapshot_with_real_rates() {
     let directory = tempfile::tempdir().unwrap();
-    for name in ["cpu", "memory", "network", "disk", "memory_bandwidth", "perf_events"] {
+    for name in ["cpu", "memory", "network", "disk", "memory_bandwidth", "perf_events", "hardware"]
+    {
         fs::copy(plugin(name), directory.path().join(format!("{name}.so"))).unwrap();
     }
     for isolation in ["process", "thread"] {
@@ -29,6 +30,7 @@ fn once_prints_one_snapshot_with_real_rates() {
         assert!(snapshot["network"]["interfaces"]["lo"]["bytes_recv_per_sec"].is_f64());
         assert!(snapshot["memory_bandwidth"]["pgfault_per_sec"].as_f64() > Some(0.0));
         assert!(snapshot["disk"]["partitions"]["/"]["total_bytes"].as_u64() > Some(0));
+        assert_eq!(snapshot["hardware"]["nodes"]["host"]["kind"], "host");
     }
 }
 

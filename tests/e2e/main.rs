@@ -12,6 +12,7 @@ mod events;
 mod examples;
 mod faults;
 mod floods;
+mod graph;
 mod limits;
 mod listen;
 mod nonsense;

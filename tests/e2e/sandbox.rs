@@ -204,7 +204,7 @@ fn without_the_sandbox_all_is_permitted_and_the_log_says_so() {
 
 #[test]
 fn every_bundled_plugin_delivers_in_its_sandbox() {
-    let names = ["cpu", "memory", "network", "disk", "memory_bandwidth", "perf_events"];
+    let names = ["cpu", "memory", "network", "disk", "memory_bandwidth", "perf_events", "hardware"];
     let plugins = names.map(plugin);
     let agent = Agent::with_plugins(
         "[defaults]\ninterval = \"100ms\"\n",

@@ -85,27 +85,30 @@ async fn snapshot(State(host): State<Host>, asked: Asked) -> Response {
 /// The graph of a collector whose streams have the shape of one. A collector that is called as
 /// another page can't be asked for.
 async fn graph(State(host): State<Host>, Path(collector): Path<String>, asked: Asked) -> Response {
-    let streams = host.bus().streams();
-    let of_it = || streams.iter().filter(|stream| *stream.collector == *collector);
-    if of_it().next().is_none() {
+    let max_age = match max_age(asked) {
+        Ok(max_age) => max_age,
+        Err(message) => return failed(StatusCode::BAD_REQUEST, &message),
+    };
+    let mut streams = host.bus().streams();
+    streams.retain(|stream| *stream.collector == *collector);
+    if streams.is_empty() && !host.status().collectors.iter().any(|known| known.name == collector) {
         return not_found().await;
     }
-    if !of_it().any(|stream| graph_sink::is_graph(stream)) {
+    if !streams.is_empty() && !streams.iter().any(|stream| graph_sink::is_graph(stream)) {
         let text = format!(
             "the collector `{collector}` has no graph: none of its streams has the key `id` and \
              the list `parents`; its values are in /api/v1/snapshot"
         );
         return failed(StatusCode::NOT_FOUND, &text);
     }
-    let max_age = match max_age(asked) {
-        Ok(max_age) => max_age,
-        Err(message) => return failed(StatusCode::BAD_REQUEST, &message),
-    };
     let batches = host.of_collector(&collector, max_age, PATIENCE).await;
     match graph_sink::graph(&batches, clock::monotonic()) {
         Some(graph) => Json(graph).into_response(),
         None => {
-            let text = format!("the collector `{collector}` has not delivered its graph yet");
+            let text = format!(
+                "the collector `{collector}` has not delivered its graph yet; /api/v1/collectors \
+                 has its last error"
+            );
             failed(StatusCode::SERVICE_UNAVAILABLE, &text)
         }
     }

@@ -99,10 +99,15 @@ fn cores(sys_root: &Path, topology: &Topology, info: &CpuInfo<'_>) -> Vec<Core> 
             threads: thread_names(&core.threads),
             min_mhz: mhz("cpuinfo_min_freq"),
             max_mhz: mhz("cpuinfo_max_freq"),
-            capacity: directory.and_then(|path| sysfs::number(path.join("cpu_capacity"))),
+            capacity: directory.and_then(capacity),
         }
     };
     topology.cores.iter().map(core).collect()
+}
+
+/// The kernel gives the fastest cores 1024 (Documentation/scheduler/sched-capacity.rst).
+fn capacity(directory: &Path) -> Option<f64> {
+    Some(sysfs::number::<f64>(directory.join("cpu_capacity"))? / 1024.0)
 }
 
 /// Where cores differ, each kind has counters of its own: `/sys/devices/cpu_core/cpus`

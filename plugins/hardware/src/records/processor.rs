@@ -82,9 +82,9 @@ pub(crate) struct Core {
     /// Highest frequency that it can be set to.
     #[gauge(unit = "MHz")]
     pub(crate) max_mhz: Option<f64>,
-    /// Its speed in relation to the machine's fastest cores, which have 1024.
+    /// Its speed in relation to the machine's fastest cores, which have 1.
     #[gauge(unit = "1")]
-    pub(crate) capacity: Option<u64>,
+    pub(crate) capacity: Option<f64>,
 }
 
 /// One CPU as the kernel sees it: a hardware thread.

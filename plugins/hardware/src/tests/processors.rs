@@ -165,7 +165,7 @@ fn small_cores_that_share_a_cache_are_its_parents() {
     assert_eq!(column(&round, "cores", "core"), [0, 2, 4, 5, 6, 7]);
     let types = ["core", "core", "atom", "atom", "atom", "atom"];
     assert_eq!(column(&round, "cores", "core_type"), types);
-    assert_eq!(column(&round, "cores", "capacity")[1..3], [1024, 576]);
+    assert_eq!(column(&round, "cores", "capacity")[1..3], [1.0, 0.5625]);
     assert_eq!(parents(&round, "cache:L2:0"), ["core:0"]);
     assert_eq!(parents(&round, "cache:L2:4"), ["core:4", "core:5", "core:6", "core:7"]);
     assert_eq!(parents(&round, "cache:L3:0").len(), 6);
