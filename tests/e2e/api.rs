@@ -22,6 +22,41 @@ fn bundled() -> Agent {
     agent
 }
 
+/// The value of a sample whose name and labels begin so.
+fn sample(page: &str, start: &str) -> f64 {
+    let found = page.lines().find_map(|line| line.strip_prefix(start));
+    let value = found.unwrap_or_else(|| panic!("no {start} in:\n{page}"));
+    value.trim_start_matches(|character| character != ' ').trim().parse().unwrap()
+}
+
+#[test]
+fn the_page_tells_what_each_collector_and_the_host_itself_cost() {
+    for isolation in ["process", "thread"] {
+        let agent = Agent::with_plugins(
+            &format!("[defaults]\ninterval = \"20ms\"\nisolation = \"{isolation}\"\n"),
+            &[&fixture("steady_v1")],
+        );
+        agent.until("steady", "past some rounds", |now| now["rounds"].as_u64() > Some(20));
+        let page = agent.page("/metrics").1;
+        let name = "dropsonde_collector_round_duration_seconds";
+        let steady = "{collector=\"steady\"";
+        let count = sample(&page, &format!("{name}_count{steady}"));
+        let all = sample(&page, &format!("{name}_bucket{steady},le=\"+Inf\"}}"));
+        assert!(
+            count >= 20.0 && all.to_bits() == count.to_bits(),
+            "{count} rounds, {all} in buckets"
+        );
+        assert!(sample(&page, &format!("{name}_sum{steady}")) > 0.0);
+        assert!(sample(&page, &format!("dropsonde_collector_cpu_seconds_total{steady}")) > 0.0);
+        assert!(sample(&page, "process_cpu_seconds_total") > 0.0);
+        assert!(sample(&page, "process_resident_memory_bytes") > 1e6);
+        assert!(sample(&page, "process_open_fds") > 3.0);
+        let started = sample(&page, "process_start_time_seconds");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        assert!((0.0..600.0).contains(&(now.as_secs_f64() - started)), "{started}");
+    }
+}
+
 #[test]
 fn the_snapshot_has_every_bundled_collector() {
     let agent = bundled();
@@ -130,7 +165,7 @@ fn the_metrics_page_is_what_prometheus_reads() {
 /// The text format: each family once, with help and type before its samples; no sample twice.
 fn check_exposition(page: &str) {
     let (mut families, mut samples) = (HashSet::new(), HashSet::new());
-    let mut family = String::new();
+    let (mut family, mut histogram) = (String::new(), false);
     for line in page.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             family = rest.split(' ').next().unwrap().to_owned();
@@ -139,9 +174,13 @@ fn check_exposition(page: &str) {
             let (name, kind) = rest.split_once(' ').unwrap();
             assert_eq!(name, family);
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            histogram = kind == "histogram";
         } else {
             let (sample, value) = line.rsplit_once(' ').unwrap();
-            assert_eq!(sample.split('{').next().unwrap(), family, "{line}");
+            let name = sample.split('{').next().unwrap();
+            let suffix = name.strip_prefix(&family).unwrap_or("not of its family");
+            let suffixes: &[&str] = if histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
+            assert!(suffixes.contains(&suffix), "{line}");
             assert!(value.parse::<f64>().is_ok(), "{line}");
             assert!(samples.insert(sample.to_owned()), "{sample} stands twice");
         }
