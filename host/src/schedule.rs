@@ -4,7 +4,7 @@
 //! whole multiples of each interval, so that collectors of the same interval share one wake-up.
 //! A tick that comes late is run once; those that it missed are counted and never queued up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
@@ -36,14 +36,16 @@ pub(crate) struct Tick {
     pub(crate) missed: u64,
 }
 
-/// When each collector is due next.
+/// When each collector is due next. What is not due costs nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Timetable {
-    collectors: BTreeMap<String, Vec<Entry>>,
+    collectors: HashMap<Arc<str>, Vec<Entry>>,
+    /// Each collector once, at the time of its first entry.
+    queue: BTreeSet<(Duration, Arc<str>)>,
 }
 
 #[derive(Debug)]
-struct Entry {
+pub(crate) struct Entry {
     tier: Tier,
     next: Duration,
 }
@@ -51,7 +53,7 @@ struct Entry {
 impl Timetable {
     /// Sets what a collector wants from `now` on. A tier that stays the same keeps its phase.
     pub(crate) fn set(&mut self, collector: &str, tiers: &[Tier], now: Duration) {
-        let old = self.collectors.remove(collector).unwrap_or_default();
+        let old = self.remove(collector);
         let entries = tiers.iter().map(|tier| {
             let interval = tier.interval.max(MIN_INTERVAL);
             // A change at the very moment of a tick must not swallow it.
@@ -59,38 +61,65 @@ impl Timetable {
             let next = same.map_or_else(|| after(now, interval), |entry| entry.next);
             Entry { tier: Tier { interval, ..*tier }, next }
         });
-        let entries = entries.collect();
-        self.collectors.insert(collector.to_owned(), entries);
+        let entries: Vec<Entry> = entries.collect();
+        let Some(next) = first(&entries) else { return };
+        let collector: Arc<str> = collector.into();
+        self.queue.insert((next, collector.clone()));
+        self.collectors.insert(collector, entries);
     }
 
-    pub(crate) fn remove(&mut self, collector: &str) {
-        self.collectors.remove(collector);
+    /// Takes a collector out; what it wanted.
+    pub(crate) fn remove(&mut self, collector: &str) -> Vec<Entry> {
+        let Some((name, entries)) = self.collectors.remove_entry(collector) else {
+            return Vec::new();
+        };
+        if let Some(next) = first(&entries) {
+            self.queue.remove(&(next, name));
+        }
+        entries
     }
 
     /// When something is due next.
     pub(crate) fn next(&self) -> Option<Duration> {
-        self.collectors.values().flatten().map(|entry| entry.next).min()
+        self.queue.first().map(|(next, _)| *next)
     }
 
-    /// Takes what is due by `now`.
-    pub(crate) fn fire(&mut self, now: Duration) -> Vec<(String, Tick)> {
+    /// Takes what is due by `now`; the earliest first, then by name.
+    pub(crate) fn fire(&mut self, now: Duration) -> Vec<(Arc<str>, Tick)> {
         let mut due = Vec::new();
-        for (collector, entries) in &mut self.collectors {
-            let mut tick: Option<Tick> = None;
-            for entry in entries.iter_mut().filter(|entry| entry.next <= now) {
-                let interval = entry.tier.interval;
-                let missed = ((now - entry.next).as_nanos() / interval.as_nanos()) as u64;
-                let last = entry.next + interval * u32::try_from(missed).unwrap_or(u32::MAX);
-                entry.next = after(now, interval);
-                let tick = tick.get_or_insert(Tick { due: last, wanted: 0, missed: 0 });
-                tick.due = tick.due.max(last);
-                tick.wanted |= entry.tier.wanted;
-                tick.missed = tick.missed.max(missed);
+        while let Some((next, collector)) = self.queue.pop_first() {
+            if next > now {
+                self.queue.insert((next, collector));
+                break;
             }
-            due.extend(tick.map(|tick| (collector.clone(), tick)));
+            let Some(entries) = self.collectors.get_mut(&collector) else { continue };
+            due.extend(fire(entries, now).map(|tick| (collector.clone(), tick)));
+            if let Some(next) = first(entries) {
+                self.queue.insert((next, collector));
+            }
         }
         due
     }
+}
+
+fn first(entries: &[Entry]) -> Option<Duration> {
+    entries.iter().map(|entry| entry.next).min()
+}
+
+/// One tick for all streams of a collector that are due.
+fn fire(entries: &mut [Entry], now: Duration) -> Option<Tick> {
+    let mut tick: Option<Tick> = None;
+    for entry in entries.iter_mut().filter(|entry| entry.next <= now) {
+        let interval = entry.tier.interval;
+        let missed = ((now - entry.next).as_nanos() / interval.as_nanos()) as u64;
+        let last = entry.next + interval * u32::try_from(missed).unwrap_or(u32::MAX);
+        entry.next = after(now, interval);
+        let tick = tick.get_or_insert(Tick { due: last, wanted: 0, missed: 0 });
+        tick.due = tick.due.max(last);
+        tick.wanted |= entry.tier.wanted;
+        tick.missed = tick.missed.max(missed);
+    }
+    tick
 }
 
 /// The first point of the interval's grid after `now`.
@@ -181,7 +210,7 @@ pub(crate) async fn run(
         tokio::select! {
             change = changes.recv() => match change {
                 Some(Change::Set { collector, tiers }) => table.set(&collector, &tiers, grid.now()),
-                Some(Change::Remove { collector }) => table.remove(&collector),
+                Some(Change::Remove { collector }) => drop(table.remove(&collector)),
                 None => return,
             },
             () = sleep => {
@@ -213,8 +242,8 @@ mod tests {
         table.set("a", &[tier(1, SECOND)], ms(100));
         table.set("b", &[tier(1, SECOND)], ms(730));
         assert_eq!(table.next(), Some(ms(1000)));
-        let due: Vec<String> = table.fire(ms(1000)).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(due, ["a", "b"]);
+        let due: Vec<Arc<str>> = table.fire(ms(1000)).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(due, ["a".into(), "b".into()]);
         assert_eq!(table.next(), Some(ms(2000)));
     }
 
@@ -223,7 +252,7 @@ mod tests {
         let mut table = Timetable::default();
         table.set("a", &[tier(1, SECOND)], ms(0));
         let fired = table.fire(ms(3400));
-        assert_eq!(fired, [("a".to_owned(), Tick { due: ms(3000), wanted: 1, missed: 2 })]);
+        assert_eq!(fired, [("a".into(), Tick { due: ms(3000), wanted: 1, missed: 2 })]);
         assert_eq!(table.next(), Some(ms(4000)));
         assert!(table.fire(ms(3999)).is_empty());
     }
@@ -262,20 +291,84 @@ mod tests {
         assert!(heartbeat.lag(grid.now()) > SECOND * 28);
     }
 
-    #[test]
-    fn an_hour_of_a_thousand_collectors_drifts_by_nothing() {
+    /// As the tiers come by themselves: a few fast ones, statistics, and much that is slow.
+    fn thousand() -> (Timetable, impl Fn(usize) -> u64) {
+        let interval = |index: usize| match index {
+            ..10 => 1,
+            10..100 => 10,
+            _ => 300,
+        };
         let mut table = Timetable::default();
-        let intervals = [1, 2, 5, 10, 60, 300];
-        for index in 0..1000_usize {
-            let interval = Duration::from_secs(intervals[index % intervals.len()]);
-            table.set(&format!("c{index}"), &[tier(1, interval)], ms(0));
+        for index in 0..1000 {
+            let tier = tier(1, Duration::from_secs(interval(index)));
+            table.set(&format!("c{index}"), &[tier], ms(0));
         }
-        let (mut ticks, mut now) = (0, ms(0));
-        while let Some(next) = table.next().filter(|next| *next <= Duration::from_secs(3600)) {
+        (table, interval)
+    }
+
+    #[test]
+    fn a_day_of_a_thousand_collectors_drifts_by_nothing() {
+        const DAY: u64 = 86_400;
+        let (mut table, interval) = thousand();
+        let (mut ticks, mut now, mut wakes) = (0, ms(0), 0);
+        while let Some(next) = table.next().filter(|next| *next <= Duration::from_secs(DAY)) {
+            assert!(next > now, "time goes on");
             now = next;
-            ticks += table.fire(next).len() as u64;
+            for (name, tick) in table.fire(next) {
+                let index: usize = name[1..].parse().unwrap();
+                assert_eq!(tick, Tick { due: next, wanted: 1, missed: 0 });
+                assert_eq!(next.as_secs() % interval(index), 0, "aligned");
+                ticks += 1;
+            }
+            wakes += 1;
         }
-        let expected: u64 = (0..1000).map(|index| 3600 / intervals[index % intervals.len()]).sum();
-        assert_eq!((ticks, now), (expected, Duration::from_secs(3600)));
+        let expected: u64 = (0..1000).map(|index| DAY / interval(index)).sum();
+        assert_eq!((ticks, now, wakes), (expected, Duration::from_secs(DAY), DAY));
+    }
+
+    /// The machine slept for a night, or the process was stopped: each runs once, not a thousand
+    /// times, and all are back on their grid.
+    #[test]
+    fn after_a_night_of_sleep_each_collector_runs_once_and_counts_what_it_missed() {
+        const NIGHT: u64 = 8 * 3600;
+        let (mut table, interval) = thousand();
+        let fired = table.fire(ms(NIGHT * 1000 + 500));
+        assert_eq!(fired.len(), 1000);
+        for (name, tick) in fired {
+            let interval = interval(name[1..].parse().unwrap());
+            assert_eq!(tick.due, Duration::from_secs(NIGHT));
+            assert_eq!(tick.missed, NIGHT / interval - 1, "{name}");
+        }
+        assert_eq!(table.next(), Some(Duration::from_secs(NIGHT + 1)));
+        assert_eq!(table.fire(Duration::from_secs(NIGHT + 1)).len(), 10, "no burst");
+    }
+
+    /// Whatever is set and removed, the queue holds each collector once, at its first time.
+    #[test]
+    fn the_queue_holds_each_collector_once() {
+        let mut random = fastrand::Rng::with_seed(11);
+        let mut table = Timetable::default();
+        let mut now = ms(0);
+        for _ in 0..20_000 {
+            let name = format!("c{}", random.u8(..20));
+            match random.u8(..4) {
+                0 => drop(table.remove(&name)),
+                1 => {
+                    let tiers: Vec<Tier> = (0..random.u8(..4))
+                        .map(|bit| tier(1 << bit, ms(random.u64(0..2_000))))
+                        .collect();
+                    table.set(&name, &tiers, now);
+                }
+                _ => {
+                    now += ms(random.u64(0..1_500));
+                    let fired = table.fire(now);
+                    assert!(fired.iter().all(|(_, tick)| tick.due <= now && tick.wanted != 0));
+                }
+            }
+            assert_eq!(table.queue.len(), table.collectors.len());
+            for (next, name) in &table.queue {
+                assert_eq!(first(&table.collectors[name]), Some(*next));
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use dropsonde_tests::{Agent, binary, fixture, plugin, wait_for};
+use dropsonde_tests::{Agent, Options, binary, fixture, plugin, wait_for};
 use serde_json::Value;
 
 #[test]
@@ -76,6 +76,64 @@ fn ndjson_streams_and_ends_quietly_when_its_reader_does() {
     drop(lines);
     let status = wait_for("its end", || child.try_wait().unwrap());
     assert!(status.success(), "{status:?}");
+}
+
+fn explain(agent: &Agent, arguments: &[&str]) -> std::process::Output {
+    Command::new(binary())
+        .args(["explain", "--listen", &agent.address()])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn explain_says_where_a_value_comes_from_by_any_of_its_names() {
+    let agent = Agent::with(Options {
+        plugins: vec![(plugin("network"), "network.so".into())],
+        arguments: vec!["--output".into(), "ndjson".into()],
+        ..Options::default()
+    });
+    agent.running("network");
+    for name in ["network.interfaces.bytes_recv", "metrics.network.interfaces.bytes_recv"] {
+        let output = explain(&agent, &[name]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{name}");
+        for part in [
+            "network.interfaces.bytes_recv [By]",
+            "stream metrics.network.interfaces: ",
+            "system_network_io_bytes_total",
+            "network.so",
+            "running, in a process, every ",
+            "of generation 1",
+            "stdout: ",
+            " 0 lost",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+    let output = explain(&agent, &["--json", "system_network_io_bytes_total"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let interfaces = json.as_array().unwrap().iter();
+    let interfaces = interfaces.map(|stream| (stream["stream"].clone(), stream["columns"].clone()));
+    let found: Vec<_> = interfaces.filter(|(name, _)| name == "network.interfaces").collect();
+    assert_eq!(found[0].1.as_array().unwrap().len(), 2, "both directions: {json:#}");
+    assert!(json[0]["last_read"]["age_seconds"].as_f64() < Some(60.0));
+    assert_eq!(json[0]["plugin"]["sha256"].as_str().unwrap().len(), 64);
+}
+
+#[test]
+fn explain_of_what_is_not_there_says_so() {
+    let mut agent = Agent::start("");
+    let output = explain(&agent, &["no such thing"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("nothing is called `no such thing`"), "{text}");
+    assert_eq!(agent.page("/api/v1/explain").0, 400);
+    agent.terminate();
+    let output = explain(&agent, &["cpu"]);
+    assert_eq!(output.status.code(), Some(69));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("no host answers at"), "{text}");
 }
 
 #[test]

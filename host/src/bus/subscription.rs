@@ -83,6 +83,10 @@ pub struct SubscriptionStatus {
     pub name: String,
     /// What it asks for.
     pub patterns: Vec<Pattern>,
+    /// How often it wants them, in seconds; `None`: each.
+    pub interval_seconds: Option<f64>,
+    /// What happens when it does not keep up.
+    pub overflow: Overflow,
     /// Batches that reached its queue.
     pub delivered: u64,
     /// Batches that it lost.
@@ -201,6 +205,8 @@ impl Shared {
         SubscriptionStatus {
             name: self.request.name.clone(),
             patterns: self.request.patterns.clone(),
+            interval_seconds: self.request.interval.map(|interval| interval.as_secs_f64()),
+            overflow: self.request.overflow,
             delivered: self.delivered.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Relaxed),
             waiting: self.queue.lock().unwrap_or_else(PoisonError::into_inner).length,

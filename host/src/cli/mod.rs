@@ -1,6 +1,7 @@
 //! The command line.
 
 mod ask;
+mod explain;
 mod list;
 mod run;
 mod systemd;
@@ -16,6 +17,8 @@ use crate::config::Sources;
 
 /// Exit code for a wrong configuration: EX_CONFIG of sysexits.h(3head).
 const EX_CONFIG: u8 = 78;
+/// Exit code where no host runs that could be asked: EX_UNAVAILABLE of sysexits.h(3head).
+const EX_UNAVAILABLE: u8 = 69;
 
 /// A Linux observability agent whose collectors are plugins.
 #[derive(Parser)]
@@ -31,6 +34,8 @@ enum Command {
     Run(RunArgs),
     /// Show the plugins, and what they do where an agent runs.
     List(ListArgs),
+    /// Say where a value comes from, how old it is, who subscribes to it and what was lost.
+    Explain(ExplainArgs),
     /// Check the configuration, and the settings of each collector against its plugin.
     Validate(ValidateArgs),
 }
@@ -89,6 +94,17 @@ struct ListArgs {
 }
 
 #[derive(Args)]
+struct ExplainArgs {
+    /// `network.interfaces.bytes_recv`, a whole stream, or a name of the Prometheus page.
+    name: String,
+    #[command(flatten)]
+    common: Common,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
 struct ValidateArgs {
     /// The file [default: /etc/dropsonde/dropsonde.toml].
     file: Option<PathBuf>,
@@ -114,6 +130,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::List(args) => list::list(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Validate(args) => validate::validate(&args),
     }
 }

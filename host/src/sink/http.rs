@@ -11,7 +11,9 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Listener, graph as graph_sink, json as json_sink, prometheus};
+use super::{
+    Listener, explain as explain_sink, graph as graph_sink, json as json_sink, prometheus,
+};
 use crate::clock;
 use crate::control::Host;
 
@@ -39,6 +41,7 @@ fn router(host: Host) -> Router {
         .route("/api/v1/collectors", get(collectors))
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/explain", get(explain))
         .route("/api/v1/{collector}", get(graph))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -80,6 +83,24 @@ async fn snapshot(State(host): State<Host>, asked: Asked) -> Response {
         None => host.latest(),
     };
     Json(json_sink::snapshot(&batches, clock::wall())).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Name {
+    of: String,
+}
+
+async fn explain(State(host): State<Host>, asked: Result<Query<Name>, QueryRejection>) -> Response {
+    match asked {
+        Ok(Query(name)) => {
+            Json(explain_sink::explain(&host, &name.of, clock::monotonic())).into_response()
+        }
+        Err(error) => {
+            let text = format!("{}; write ?of=network.interfaces.bytes_recv", error.body_text());
+            failed(StatusCode::BAD_REQUEST, &text)
+        }
+    }
 }
 
 /// The graph of a collector whose streams have the shape of one. A collector that is called as
@@ -176,7 +197,7 @@ async fn readyz(State(host): State<Host>) -> Response {
 async fn not_found() -> Response {
     failed(
         StatusCode::NOT_FOUND,
-        "no such page; there are /metrics, /api/v1/snapshot, /api/v1/plugins, /api/v1/collectors, /api/v1/streams, /api/v1/status, /healthz and /readyz, and /api/v1/COLLECTOR for a collector that has a graph",
+        "no such page; there are /metrics, /api/v1/snapshot, /api/v1/plugins, /api/v1/collectors, /api/v1/streams, /api/v1/status, /api/v1/explain, /healthz and /readyz, and /api/v1/COLLECTOR for a collector that has a graph",
     )
 }
 

@@ -1,6 +1,7 @@
 //! Sinks hand batches to the outside. None of them knows a plugin: everything is derived from
 //! schema and batch.
 
+mod explain;
 mod graph;
 pub(crate) mod http;
 pub(crate) mod json;

@@ -266,6 +266,11 @@ struct Naming {
     scale: f64,
 }
 
+/// What a column is called on the page, if it stands there.
+pub(super) fn name_of(info: &StreamInfo, index: usize) -> Option<String> {
+    naming(info, index, info.schema.columns.get(index)?).map(|naming| naming.name)
+}
+
 fn naming(info: &StreamInfo, index: usize, column: &ColumnSchema) -> Option<Naming> {
     let derived = index >= info.declared;
     if !matches!(column.role, Role::Counter | Role::Gauge) || (derived && column.otel.is_empty()) {

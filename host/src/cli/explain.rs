@@ -1,0 +1,123 @@
+//! `dropsonde explain`: asks a running host where a value comes from.
+
+use std::process::ExitCode;
+
+use serde_json::Value as Json;
+
+use super::ask::ask;
+use super::{EX_CONFIG, EX_UNAVAILABLE, ExplainArgs, fail};
+use crate::config::Config;
+
+pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
+    let config = match Config::load(&args.common.sources()) {
+        Ok(config) => config,
+        Err(errors) => return fail(EX_CONFIG, errors),
+    };
+    let Some(found) = ask(&config.listen, &format!("explain?of={}", encoded(&args.name))) else {
+        let text = format!("no host answers at {}; start one with `dropsonde run`", config.listen);
+        return fail(EX_UNAVAILABLE, text);
+    };
+    if found.is_empty() {
+        let text = format!(
+            "nothing is called `{}`; /api/v1/streams has the streams and their columns",
+            args.name
+        );
+        return fail(1, text);
+    }
+    if args.json {
+        match serde_json::to_string_pretty(&found) {
+            Ok(text) => println!("{text}"),
+            Err(error) => return fail(1, error),
+        }
+    } else {
+        found.iter().for_each(print);
+    }
+    ExitCode::SUCCESS
+}
+
+/// For a query (RFC 3986, section 2.1).
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+fn print(stream: &Json) {
+    let text = |json: &Json| match json {
+        Json::Null => "-".to_owned(),
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let line = |name: &str, value: String| println!("  {name:<14} {value}");
+    for column in stream["columns"].as_array().into_iter().flatten() {
+        let unit = text(&column["unit"]);
+        println!("{}.{} [{unit}]", text(&stream["stream"]), text(&column["name"]));
+        line("means", text(&column["description"]));
+        if column["derived_by_the_host"] == true {
+            line("derived", "by the host, of what the plugin counts".into());
+        }
+        if !column["prometheus"].is_null() {
+            line("in /metrics", text(&column["prometheus"]));
+        }
+        if column["rows_without_a_value"].as_u64() > Some(0) {
+            line("missing", format!("in {} rows", column["rows_without_a_value"]));
+        }
+    }
+    println!("stream {}: {}", text(&stream["topic"]), text(&stream["description"]));
+    let (plugin, collector) = (&stream["plugin"], &stream["collector"]);
+    line(
+        "plugin",
+        format!("{} {} {}", text(&plugin["name"]), text(&plugin["version"]), text(&plugin["file"])),
+    );
+    line(
+        "collector",
+        format!(
+            "{}, {}, in a {}, every {} s; {} restarts, {} late ticks, {} rows left out",
+            text(&collector["name"]),
+            text(&collector["phase"]),
+            text(&collector["isolation"]),
+            text(&collector["interval_seconds"]),
+            text(&collector["restarts"]),
+            text(&collector["missed_ticks"]),
+            text(&collector["rows_left_out"]),
+        ),
+    );
+    if let Some(error) = collector["last_error"].as_str() {
+        line("last error", error.to_owned());
+    }
+    let read = &stream["last_read"];
+    match read["age_seconds"].as_f64() {
+        Some(age) => line(
+            "last read",
+            format!(
+                "{} ({age:.1} s ago), number {} of generation {}, {} rows",
+                text(&read["time"]),
+                text(&read["sequence"]),
+                text(&read["generation"]),
+                text(&read["rows"])
+            ),
+        ),
+        None => line("last read", "none yet".into()),
+    }
+    let subscriptions = stream["subscriptions"].as_array();
+    if subscriptions.is_none_or(Vec::is_empty) {
+        line("subscribers", "none; pages take the last batch".into());
+    }
+    for subscription in subscriptions.into_iter().flatten() {
+        line(
+            "subscriber",
+            format!(
+                "{}: {} delivered, {} lost, {} waiting",
+                text(&subscription["name"]),
+                text(&subscription["delivered"]),
+                text(&subscription["lost"]),
+                text(&subscription["waiting"])
+            ),
+        );
+    }
+}
