@@ -152,8 +152,8 @@ fn the_metrics_page_is_what_prometheus_reads() {
     assert_eq!(code, 200);
     check_exposition(&page);
     for sample in [
-        "system_cpu_time_seconds_total{state=\"user\",cpu=\"cpu0\"}",
-        "system_network_io_bytes_total{direction=\"receive\",device=\"lo\"}",
+        "system_cpu_time_seconds_total{cpu=\"cpu0\",state=\"user\"}",
+        "system_network_io_bytes_total{device=\"lo\",direction=\"receive\"}",
         "system_memory_limit_bytes ",
         "dropsonde_collector_ready{collector=\"cpu\"} 1",
         "dropsonde_reads_total ",

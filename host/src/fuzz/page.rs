@@ -57,6 +57,7 @@ fn sample<'a>(family: &'a str, line: &'a str) -> (&'a str, BTreeMap<&'a str, Str
     }
     let value = rest.strip_prefix(' ').and_then(|value| value.parse::<f64>().ok());
     assert!(value.is_some_and(f64::is_finite), "{line:?}");
+    labels.retain(|_, value| !value.is_empty()); // as if it were not there
     (family, labels)
 }
 

@@ -352,15 +352,20 @@ fn labels(info: &StreamInfo, attributes: &[(String, String)], keys: &[(String, S
     label_set(pairs.chain(collector))
 }
 
+/// In order of name, and without empty ones, which are to Prometheus as if they were not there: so
+/// what tells samples apart there tells them apart as text.
 fn label_set<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let mut text = String::new();
-    let mut names = HashSet::new();
-    for (name, value) in pairs {
+    let mut labels = BTreeMap::new();
+    for (name, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
         // A label that is there already is renamed, as Prometheus does with its own.
         let mut name = name.to_owned();
-        while !names.insert(name.clone()) {
+        while labels.contains_key(&name) {
             name.insert_str(0, "exported_");
         }
+        labels.insert(name, value);
+    }
+    let mut text = String::new();
+    for (name, value) in labels {
         let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         let comma = if text.is_empty() { "" } else { "," };
         let _ = write!(text, "{comma}{name}=\"{value}\"");
@@ -442,6 +447,7 @@ mod tests {
         assert_eq!(sanitize("..name"), "name");
         assert_eq!(sanitize(".."), "_");
         assert_eq!(label_set([("a", "1"), ("a", "2")]), "{a=\"1\",exported_a=\"2\"}");
+        assert_eq!(label_set([("b", "1"), ("a", "2"), ("c", "")]), "{a=\"2\",b=\"1\"}");
         let mut page = Page::default();
         page.add("a", "gauge", "A.", "{b=\"c\"}", 1.0);
         page.add("a", "gauge", "A.", "{b=\"c\"}", 2.0);
