@@ -1,5 +1,6 @@
 //! The configuration.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ pub fn toml(bytes: &[u8]) -> bool {
         Ok(config) => {
             assert_within_bounds(&config);
             assert_eq!(load(&sources, text).as_ref(), Ok(&config));
+            let mut twice = Config::from_layers(&sources, vec![layer(text), layer(text)]);
+            twice.iter_mut().for_each(|config| config.files.truncate(1));
+            assert_eq!(twice.as_ref(), Ok(&config), "laid over itself");
             if !text.starts_with('\u{feff}') {
                 let moved = load(&sources, &format!("# moved\n{text}"));
                 assert_eq!(moved.as_ref(), Ok(&config), "places are no part of it");
@@ -43,7 +47,11 @@ pub fn toml(bytes: &[u8]) -> bool {
 }
 
 fn load(sources: &Sources, text: &str) -> Result<Config, ConfigErrors> {
-    Config::from_layers(sources, vec![(FILE.into(), Ok(text.to_owned()))])
+    Config::from_layers(sources, vec![layer(text)])
+}
+
+fn layer(text: &str) -> (PathBuf, io::Result<String>) {
+    (FILE.into(), Ok(text.to_owned()))
 }
 
 /// The place of an error is one of the text, or a variable that was set.
