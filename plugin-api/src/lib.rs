@@ -57,6 +57,7 @@ mod column;
 mod error;
 mod host;
 mod kept_file;
+mod pattern;
 mod record;
 pub mod schema;
 #[cfg(feature = "testing")]
@@ -68,6 +69,7 @@ pub use dropsonde_plugin_derive::{Record, settings};
 pub use error::{Error, Result};
 pub use host::{Host, Level};
 pub use kept_file::KeptFile;
+pub use pattern::matches_pattern;
 pub use record::{AttributeField, CounterField, Field, GaugeField, KeyField, Record};
 
 /// What a plugin usually needs, in one `use`.

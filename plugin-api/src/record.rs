@@ -60,11 +60,11 @@ pub trait CounterField: Field {}
 )]
 pub trait GaugeField: Field {}
 
-/// A type that describes.
+/// A type that describes: text, a flag, or a number that names something, such as a parent's pid.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be an #[attribute]",
     label = "not an attribute type",
-    note = "an attribute is text, a bool or a Vec<String>, or an Option of one; use #[gauge] for a number"
+    note = "an attribute is text, a bool, a Vec<String> or an integer that names something, or an Option of one; use #[gauge] for what is measured"
 )]
 pub trait AttributeField: Field {}
 
@@ -101,7 +101,7 @@ macro_rules! marks {
 marks!(KeyField: u8 u16 u32 u64 usize i8 i16 i32 i64 String &str);
 marks!(CounterField: u8 u16 u32 u64 usize f64);
 marks!(GaugeField: bool);
-marks!(AttributeField: bool String &str Vec<String>);
+marks!(AttributeField: bool u8 u16 u32 u64 usize i8 i16 i32 i64 String &str Vec<String>);
 
 impl KeyField for Cow<'_, str> {}
 impl AttributeField for Cow<'_, str> {}

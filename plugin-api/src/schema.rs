@@ -61,7 +61,7 @@ pub enum Role {
     Counter,
     /// A value that goes up and down.
     Gauge,
-    /// Text or a flag that describes the record.
+    /// Text, a flag or the number of something else; it describes the record.
     Attribute,
 }
 

@@ -18,7 +18,7 @@ struct Process {
     flags: Vec<String>,
     /// Its size.
     #[attribute]
-    size: u64,
+    size: f64,
     /// Its age.
     #[gauge(unit = "s")]
     age: Duration,

@@ -1,17 +1,16 @@
 //! Traffic of the network interfaces, each and in total.
 
 mod net_dev;
-mod pattern;
 mod records;
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
 
+use dropsonde_plugin_api::matches_pattern;
 use dropsonde_plugin_api::prelude::*;
 
 use crate::net_dev::{Counts, Line};
-use crate::pattern::matches;
 use crate::records::{Interface, Totals};
 
 /// What the user may set. An interface is reported if it matches any of `include` and none of
@@ -94,7 +93,7 @@ fn report(text: &[u8], is_reported: impl Fn(&str) -> bool, out: &mut Batch) -> R
 }
 
 fn is_reported(name: &str, include: &[String], exclude: &[String]) -> bool {
-    let is_in = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, name));
+    let is_in = |patterns: &[String]| patterns.iter().any(|pattern| matches_pattern(pattern, name));
     is_in(include) && !is_in(exclude)
 }
 
