@@ -60,7 +60,8 @@ impl Host {
     }
 
     /// A directory that belongs to this collector alone and outlives restarts and reloads. It is
-    /// made when it is first asked for.
+    /// made when it is first asked for. With the capability `inspect` nothing can be written
+    /// there.
     pub fn state_dir(&self) -> Result<PathBuf> {
         let path = PathBuf::from(self.link.state_dir());
         std::fs::create_dir_all(&path)

@@ -9,11 +9,27 @@ use serde_json::Value;
 
 const DENIED: &str = "errno 1"; // EPERM
 const NO_ACCESS: &str = "errno 13"; // EACCES
+const NO_CALL: &str = "errno 38"; // ENOSYS
 const REFUSED: &str = "errno 111"; // ECONNREFUSED: the attempt reached the network
 
 /// Whatever the configuration allows: what needs a capability, and what nothing permits.
 const BY_CAPABILITY: [&str; 6] = ["tcp", "tcp_in_a_thread", "udp", "netlink", "exec", "perf"];
 const NEVER: [&str; 3] = ["packet", "ptrace", "unshare"];
+/// What changes files, a process's memory among them.
+const CHANGES: [&str; 12] = [
+    "create",
+    "overwrite",
+    "write",
+    "empty",
+    "rename",
+    "remove",
+    "link",
+    "symlink",
+    "mkdir",
+    "socket_file",
+    "fifo",
+    "memory",
+];
 
 fn config(rest: &str) -> String {
     format!(
@@ -102,7 +118,7 @@ fn each_capability_permits_what_it_names_and_nothing_else() {
             assert_ne!(permitted, same, "{capability}, {other}: {one:#}");
         }
     }
-    let all = "allow = [\"perf\", \"network\", \"netlink\", \"bpf\", \"exec\"]";
+    let all = "allow = [\"perf\", \"network\", \"netlink\", \"bpf\", \"exec\", \"inspect\"]";
     reconfigure(&agent, all);
     all_are(&attempts(&agent), &NEVER, DENIED);
     assert!(!agent.log().last().unwrap().contains("asks for"));
@@ -115,7 +131,7 @@ fn only_the_state_directory_can_be_written_and_it_outlives_a_crash() {
         return;
     }
     let attempted = attempts(&agent);
-    all_are(&attempted, &["create", "overwrite"], NO_ACCESS);
+    all_are(&attempted, &CHANGES, NO_ACCESS);
     all_are(&attempted, &["chmod"], DENIED);
     if in_force(&agent, "truncates files only there") {
         all_are(&attempted, &["truncate"], NO_ACCESS);
@@ -133,6 +149,52 @@ fn only_the_state_directory_can_be_written_and_it_outlives_a_crash() {
     let lines = fs::read_to_string(state.join("log")).unwrap();
     assert_eq!(lines.lines().count(), 2, "one line of each process: {lines}");
     assert!(lines.lines().any(|line| line == runner.to_string()), "{lines}");
+}
+
+#[test]
+fn inspect_opens_other_processes_and_closes_all_files_to_writing() {
+    let agent = agent("reaches_inspect", "allow = [\"inspect\"]");
+    if !in_force(&agent, CALLS) {
+        return;
+    }
+    for part in ["writes no file", "no ioctl on devices", "no signals to processes outside"] {
+        assert!(in_force(&agent, part), "{part}");
+    }
+    let attempted = attempts(&agent);
+    all_are(&attempted, &["inspect", "read", "unix", "signal_self"], "ok");
+    all_are(&attempted, &CHANGES, DENIED);
+    all_are(&attempted, &["truncate", "chmod", "touch", "null"], DENIED);
+    all_are(&attempted, &["signal", "signal_by_fcntl", "ioctl"], DENIED);
+    all_are(&attempted, &BY_CAPABILITY, DENIED);
+    all_are(&attempted, &NEVER, DENIED);
+    all_are(&attempted, &["openat2"], NO_CALL);
+    assert_ne!(attempted["state"]["outcome"], "ok");
+    assert!(!agent.root().join("state/collectors/reaches").exists());
+    assert_eq!(fs::read_to_string(agent.root().join("run/victim")).unwrap(), "text");
+    // What is not in force is said, in the status and once in the log.
+    let missing = "no abstract sockets of processes outside: `inspect` needs Landlock left out";
+    let sandbox = agent.collector("reaches").unwrap()["sandbox"].clone();
+    assert!(sandbox["missing"].as_array().unwrap().iter().any(|part| part == missing));
+    agent.logged(missing);
+}
+
+#[test]
+fn without_inspect_other_processes_are_closed_and_the_log_says_once_what_to_set() {
+    let agent = agent("reaches_inspect", "");
+    if !in_force(&agent, WRITES) {
+        return;
+    }
+    let attempted = attempts(&agent);
+    all_are(&attempted, &["inspect"], NO_ACCESS);
+    all_are(&attempted, &["openat2", "state", "null"], "ok");
+    let [runner] = agent.children()[..] else { panic!("one runner") };
+    assert!(Command::new("kill").args(["-9", &runner.to_string()]).status().unwrap().success());
+    agent.until("reaches", "restarted", |now| {
+        now["restarts"].as_u64() > Some(0) && now["phase"] == "running"
+    });
+    let hint = "asks for `inspect`, which the configuration does not allow; \
+                set collectors.reaches.allow = [\"inspect\"]";
+    assert_eq!(agent.log().iter().filter(|line| line.contains(hint)).count(), 1);
 }
 
 #[test]

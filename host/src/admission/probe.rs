@@ -37,7 +37,8 @@ async fn try_out(
     image: &Image,
     spec: CollectorSpec,
 ) -> Result<Probed, Failure> {
-    let mut runner = start_process(&services.spawner, begin(services, image, &spec));
+    let begin = begin(services, image, &spec, spec.isolation);
+    let mut runner = start_process(&services.spawner, begin);
     let mut sandbox = None;
     let mut streams = Vec::new();
     let mut interval = Duration::from_secs(1);
@@ -97,7 +98,7 @@ pub(crate) async fn check_settings(
     image: &Image,
     spec: &CollectorSpec,
 ) -> Result<(), Failure> {
-    let mut request = begin(services, image, spec);
+    let mut request = begin(services, image, spec, spec.isolation);
     request.check_only = true;
     let mut runner = start_process(&services.spawner, request);
     let checked = async {

@@ -146,6 +146,7 @@ impl Builder {
             grid: Grid::new(),
             heartbeat: Arc::new(Heartbeat::default()),
             slots: Mutex::default(),
+            refused: Mutex::default(),
             changes,
             events: Events::default(),
             paced,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dropsonde_plugin_api::abi::Capability;
 use tokio::sync::mpsc;
 
 use super::events::Events;
@@ -23,6 +24,8 @@ pub(crate) struct Services {
     pub(crate) heartbeat: Arc<Heartbeat>,
     /// The slots that get ticks and answer requests, by collector.
     pub(crate) slots: Mutex<HashMap<String, SlotHandle>>,
+    /// What each collector asked for and was last told that it may not do.
+    pub(super) refused: Mutex<HashMap<String, Vec<Capability>>>,
     pub(super) changes: mpsc::UnboundedSender<Change>,
     pub(super) events: Events,
     /// False: nothing is collected but on request.
@@ -40,6 +43,14 @@ impl Services {
     /// Publishes the state of a collector.
     pub(crate) fn health(&self, status: &SlotStatus) {
         self.events.health(&self.bus, status);
+    }
+
+    /// Whether a collector is refused something else than the last time, and anything at all: the
+    /// log says it once, not at each restart.
+    pub(crate) fn is_new_refusal(&self, collector: &str, refused: &[Capability]) -> bool {
+        let mut last = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last.insert(collector.to_owned(), refused.to_owned());
+        !refused.is_empty() && before.is_none_or(|before| before != refused)
     }
 
     pub(crate) fn slot(&self, collector: &str) -> Option<SlotHandle> {

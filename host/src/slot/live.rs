@@ -90,11 +90,19 @@ pub(super) struct Round {
 
 /// What a worker needs to begin. Says in the log where the configuration stands in its way, or
 /// lets it do whatever it likes.
-pub(crate) fn begin(services: &Services, image: &Image, spec: &CollectorSpec) -> Begin {
+pub(crate) fn begin(
+    services: &Services,
+    image: &Image,
+    spec: &CollectorSpec,
+    isolation: Isolation,
+) -> Begin {
     let (granted, refused): (Vec<Capability>, Vec<Capability>) =
         image.manifest.capabilities.iter().partition(|asked| spec.allow.contains(asked));
     if spec.sandbox {
-        warn_of_refused(spec, &image.manifest.capabilities, &refused);
+        // A thread has no sandbox.
+        if isolation == Isolation::Process && services.is_new_refusal(&spec.name, &refused) {
+            warn_of_refused(spec, &image.manifest.capabilities, &refused);
+        }
     } else {
         tracing::warn!(
             collector = &*spec.name,
@@ -119,15 +127,13 @@ fn warn_of_refused(spec: &CollectorSpec, asked: &[Capability], refused: &[Capabi
         let names = of.iter().map(|capability| format!("{mark}{}{mark}", capability.name()));
         names.collect::<Vec<_>>().join(", ")
     };
-    if !refused.is_empty() {
-        tracing::warn!(
-            collector = &*spec.name,
-            "asks for {}, which the configuration does not allow; set collectors.{}.allow = [{}]",
-            list(refused, '`'),
-            spec.name,
-            list(asked, '"')
-        );
-    }
+    tracing::warn!(
+        collector = &*spec.name,
+        "asks for {}, which the configuration does not allow; set collectors.{}.allow = [{}]",
+        list(refused, '`'),
+        spec.name,
+        list(asked, '"')
+    );
 }
 
 impl Live {
@@ -141,7 +147,7 @@ impl Live {
         if let Err(error) = services.staging.restore(&image) {
             tracing::error!(collector = &*spec.name, "its plugin's private copy: {error}");
         }
-        let begin = begin(services, &image, &spec);
+        let begin = begin(services, &image, &spec, isolation);
         let state_dir = PathBuf::from(&begin.state_dir);
         let runner = match isolation {
             Isolation::Process => start_process(&services.spawner, begin),

@@ -69,11 +69,16 @@ pub enum Capability {
     Bpf = 8,
     /// Starting programs (execve(2)).
     Exec = 16,
+    /// Looking into other processes: what of `/proc/PID` the kernel guards as it does ptrace(2),
+    /// such as `io`, `fd`, `environ` and `maps`. A plugin that may do so can write nothing, not
+    /// even to its state directory.
+    Inspect = 32,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Perf, Self::Network, Self::Netlink, Self::Bpf, Self::Exec];
+    pub const ALL: [Self; 6] =
+        [Self::Perf, Self::Network, Self::Netlink, Self::Bpf, Self::Exec, Self::Inspect];
 
     /// The name as it stands in the configuration.
     pub const fn name(self) -> &'static str {
@@ -83,6 +88,7 @@ impl Capability {
             Self::Netlink => "netlink",
             Self::Bpf => "bpf",
             Self::Exec => "exec",
+            Self::Inspect => "inspect",
         }
     }
 }

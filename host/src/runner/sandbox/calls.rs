@@ -2,8 +2,8 @@
 //! manifest, answer EPERM. All else is allowed: a list of what is allowed would break with each
 //! new libc. The rest of the kernel's own checks hold as ever.
 //!
-//! EPERM and not ENOSYS throughout: no call denied here has an older one that libraries fall back
-//! to.
+//! EPERM and not ENOSYS, but for openat2(2): no other call denied here has an older one that
+//! libraries fall back to.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,8 @@ use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch, sock_filter,
 };
+
+use super::without_landlock;
 
 /// Denied to every plugin.
 const DENIED: &[c_long] = &[
@@ -122,12 +124,19 @@ fn program(granted: &[Capability], architecture: TargetArch) -> Result<BpfProgra
             rules.insert(*call, Vec::new());
         }
     }
+    let inspect = granted.contains(&Capability::Inspect);
+    if inspect {
+        rules.extend(without_landlock::rules(granted, std::process::id())?);
+    }
     let family = foreign_family(granted)?;
     rules.insert(libc::SYS_socket, vec![family.clone()]);
     rules.insert(libc::SYS_socketpair, vec![family]);
     let denied = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture)?;
     let mut program = refuse_x32().to_vec();
+    if inspect {
+        program.extend(refuse_openat2());
+    }
     program.extend(BpfProgram::try_from(filter)?);
     Ok(program)
 }
@@ -150,10 +159,21 @@ fn foreign_family(granted: &[Capability]) -> Result<SeccompRule, BackendError> {
 /// would match them. Nobody uses them, and they answer ENOSYS as on kernels without them.
 fn refuse_x32() -> [sock_filter; 3] {
     const X32: u32 = 0x4000_0000; // __X32_SYSCALL_BIT of asm/unistd.h
+    not_there(libc::BPF_JGE, X32)
+}
+
+/// Its flags lie in memory, where seccomp can't look. Without it, libraries use openat(2).
+fn refuse_openat2() -> [sock_filter; 3] {
+    const OPENAT2: u32 = libc::SYS_openat2 as u32;
+    not_there(libc::BPF_JEQ, OPENAT2)
+}
+
+/// Answers ENOSYS where the call's number compares so.
+fn not_there(comparison: u32, number: u32) -> [sock_filter; 3] {
     let step = |code: u32, k: u32, jf: u8| sock_filter { code: code as u16, jt: 0, jf, k };
     [
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0), // the call's number
-        step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, X32, 1),
+        step(libc::BPF_JMP | comparison | libc::BPF_K, number, 1),
         step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs(), 0),
     ]
 }

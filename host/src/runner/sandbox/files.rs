@@ -2,7 +2,8 @@
 //!
 //! What it also brings: a confined process can't look into processes outside, as by ptrace(2),
 //! whatever its user: of `/proc/PID`, `environ`, `exe`, `fd`, `io`, `maps` and `mem` of others
-//! are closed to it, while `stat`, `status`, `statm` and `cmdline` stay open.
+//! are closed to it, while `stat`, `status`, `statm` and `cmdline` stay open. There is no exception
+//! to that, so a plugin that may look there does without Landlock.
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use landlock::{
     RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
-use super::Sandbox;
+use super::{Sandbox, without_landlock};
 
 /// The newest version whose rights were tested here. A right that a later one adds is not denied
 /// by surprise.
@@ -58,6 +59,20 @@ pub(super) fn confine(
         let lacks = || format!("{why}, and it needs {}", needed as i32);
         sandbox.note(what, if found >= needed { Ok(()) } else { Err(lacks()) });
     }
+}
+
+/// Applies none of it, so that other processes can be looked into; the filter of system calls,
+/// which must be in force, stands in for what it can.
+pub(super) fn leave_out(capabilities: &[Capability], sandbox: &mut Sandbox) {
+    without_landlock::IN_FORCE.iter().for_each(|what| sandbox.note(what, Ok(())));
+    let why = || Err("`inspect` needs Landlock left out".to_owned());
+    if !capabilities.contains(&Capability::Network) {
+        sandbox.note(TCP, why());
+    }
+    if without_landlock::makes_sockets(capabilities) {
+        sandbox.note("makes no sockets among the files", why());
+    }
+    sandbox.note("no abstract sockets of processes outside", why());
 }
 
 fn apply(state_dir: Option<&Path>, network: bool) -> Result<LandlockStatus, RulesetError> {

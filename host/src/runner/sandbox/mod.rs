@@ -1,17 +1,19 @@
 //! What a runner process may reach, in three layers: its descriptors, files (Landlock) and system
-//! calls (seccomp). Applied while the process has one thread and before the plugin is loaded, so
+//! calls (seccomp, and with `inspect` files too). Applied while the process has one thread and before the plugin is loaded, so
 //! that whatever it starts inherits all of it. It can't be taken off again.
 
 mod calls;
 mod descriptors;
 mod files;
+mod without_landlock;
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Once;
+use std::sync::{Mutex, PoisonError};
 
+use dropsonde_plugin_api::abi::Capability;
 use serde::{Deserialize, Serialize};
 
 use super::protocol::Begin;
@@ -35,12 +37,19 @@ pub(super) fn apply(begin: &Begin, closed: io::Result<()>) -> Sandbox {
         sandbox.missing.push("files and system calls: switched off by the configuration".into());
         return sandbox;
     }
-    // A check of settings creates nothing.
-    let state_dir = (!begin.check_only && !begin.state_dir.is_empty())
-        .then_some(Path::new(&begin.state_dir))
-        .filter(|path| make(path));
-    files::confine(state_dir, &begin.capabilities, &mut sandbox);
-    sandbox.note("system calls are filtered", calls::confine(&begin.capabilities));
+    let granted = &begin.capabilities;
+    let filtered = calls::confine(granted);
+    if granted.contains(&Capability::Inspect) && filtered.is_ok() {
+        files::leave_out(granted, &mut sandbox);
+    } else {
+        // Also where `inspect` was granted and there is no filter to stand in.
+        // A check of settings creates nothing.
+        let state_dir = (!begin.check_only && !begin.state_dir.is_empty())
+            .then_some(Path::new(&begin.state_dir))
+            .filter(|path| make(path));
+        files::confine(state_dir, granted, &mut sandbox);
+    }
+    sandbox.note("system calls are filtered", filtered);
     sandbox
 }
 
@@ -66,13 +75,15 @@ impl Sandbox {
         }
     }
 
-    /// Says in the log, once in a process's life, what this kernel lacks.
+    /// Says in the log what is missing, each thing once in a process's life.
     pub(crate) fn report_missing(&self) {
-        static SAID: Once = Once::new();
-        if !self.missing.is_empty() {
-            SAID.call_once(|| {
-                tracing::warn!("the sandbox of plugins is incomplete: {}", self.missing.join("; "));
-            });
+        static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = self.missing.iter().filter(|missing| !said.contains(missing));
+        let new: Vec<String> = new.cloned().collect();
+        if !new.is_empty() {
+            tracing::warn!("the sandbox of plugins is incomplete: {}", new.join("; "));
+            said.extend(new);
         }
     }
 }
