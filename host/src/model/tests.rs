@@ -114,6 +114,24 @@ fn keys_are_told_apart_whatever_their_characters() {
 }
 
 #[test]
+fn no_rate_is_derived_across_two_records_of_which_one_key_differs() {
+    let info = info(vec![
+        column("pid", Role::Key, ValueType::U64),
+        column("started", Role::Key, ValueType::U64),
+        column("bytes", Role::Counter, ValueType::U64),
+    ]);
+    let mut rates = Rates::default();
+    let mut round = |at, started: u64, bytes: u64| {
+        let batch = raw(at, 1, vec![numbers(&[7]), numbers(&[started]), numbers(&[bytes])]);
+        derived(&mut rates, &info, &batch)[0][0]
+    };
+    assert_eq!(round(1000, 100, 5), None);
+    assert_eq!(round(2000, 100, 10), Some(5.0));
+    assert_eq!(round(3000, 900, 1000), None, "another process has the pid");
+    assert_eq!(round(4000, 900, 1001), Some(1.0));
+}
+
+#[test]
 fn a_counter_that_a_new_generation_begins_anew_loses_no_rate() {
     let info = info(vec![
         column("name", Role::Key, ValueType::Text),

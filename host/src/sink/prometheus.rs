@@ -2,7 +2,8 @@
 //!
 //! A column with an OpenTelemetry name is called as the collector's Prometheus exporter would
 //! call it: dots become underscores, the unit follows, counters end in `_total`; its fixed
-//! attributes and the record's keys are labels. A column without one is called
+//! attributes, the record's keys and those of its attributes that have an OpenTelemetry name are
+//! labels. A column without one is called
 //! `dropsonde_<stream>_<column>`. Rates are left out: Prometheus makes its own; shares are
 //! given as ratios where they have an OpenTelemetry name. Text has no place here.
 
@@ -55,7 +56,7 @@ impl Page {
             .filter_map(|(index, column)| Some((index, naming(info, index, column)?)))
             .collect();
         for row in 0..batch.rows() {
-            let keys = key_labels(batch, row);
+            let own = own_labels(batch, row);
             for (index, naming) in &columns {
                 let value = match batch.value(row, *index) {
                     Value::U64(value) => value as f64,
@@ -64,7 +65,7 @@ impl Page {
                     Value::Bool(value) => f64::from(u8::from(value)),
                     Value::Null | Value::Text(_) | Value::List(_) => continue,
                 };
-                let labels = labels(info, &naming.attributes, &keys);
+                let labels = labels(info, &naming.attributes, &own);
                 self.add(&naming.name, naming.kind, &naming.help, &labels, value * naming.scale);
             }
         }
@@ -327,28 +328,31 @@ fn unit_suffix(unit: &str, counter: bool) -> &'static str {
     }
 }
 
-fn key_labels(batch: &Batch, row: usize) -> Vec<(String, String)> {
-    batch
-        .stream
-        .keys()
-        .map(|index| {
-            let column = &batch.stream.schema.columns[index];
-            let name = if column.otel.is_empty() { &column.name } else { &column.otel };
-            let value = match batch.value(row, index) {
-                Value::Text(text) => text.to_owned(),
-                Value::U64(value) => value.to_string(),
-                Value::I64(value) => value.to_string(),
-                _ => String::new(),
-            };
-            (sanitize(name), value)
-        })
-        .collect()
+/// What tells a record from others, and what the conventions have said of it.
+fn own_labels(batch: &Batch, row: usize) -> Vec<(String, String)> {
+    let columns = batch.stream.schema.columns.iter().enumerate();
+    let labels = columns.filter_map(|(index, column)| {
+        let name = match (column.role, column.otel.is_empty()) {
+            (Role::Key, true) => &column.name,
+            (Role::Key | Role::Attribute, false) => &column.otel,
+            _ => return None,
+        };
+        let value = match batch.value(row, index) {
+            Value::Text(text) => text.to_owned(),
+            Value::U64(value) => value.to_string(),
+            Value::I64(value) => value.to_string(),
+            Value::Bool(value) => value.to_string(),
+            Value::Null | Value::F64(_) | Value::List(_) => return None,
+        };
+        Some((sanitize(name), value))
+    });
+    labels.collect()
 }
 
 /// A collector that is not called as its plugin says so in a label: there may be several.
-fn labels(info: &StreamInfo, attributes: &[(String, String)], keys: &[(String, String)]) -> String {
+fn labels(info: &StreamInfo, attributes: &[(String, String)], own: &[(String, String)]) -> String {
     let collector = (info.collector != info.plugin).then_some(("collector", &*info.collector));
-    let pairs = attributes.iter().chain(keys).map(|(name, value)| (name.as_str(), value.as_str()));
+    let pairs = attributes.iter().chain(own).map(|(name, value)| (name.as_str(), value.as_str()));
     label_set(pairs.chain(collector))
 }
 
@@ -453,6 +457,63 @@ mod tests {
         page.add("a", "gauge", "A.", "{b=\"c\"}", 2.0);
         assert_eq!(page.duplicates, 1);
         assert_eq!(page.render(), "# HELP a A.\n# TYPE a gauge\na{b=\"c\"} 1\n");
+    }
+
+    #[test]
+    fn keys_and_attributes_with_a_conventional_name_are_labels() {
+        use std::time::Duration;
+
+        use dropsonde_plugin_api::schema::{StreamKind, StreamSchema, ValueType};
+
+        use crate::model::{ColumnData, Data, Read};
+
+        let column = |name: &str, role, value, otel: &str| ColumnSchema {
+            name: name.into(),
+            role,
+            value,
+            unit: "By".into(),
+            description: "A column.".into(),
+            otel: otel.into(),
+            attributes: Vec::new(),
+            share: None,
+        };
+        let schema = StreamSchema {
+            name: "processes".into(),
+            kind: StreamKind::Snapshot,
+            description: String::new(),
+            columns: vec![
+                column("pid", Role::Key, ValueType::U64, "process.pid"),
+                column("started", Role::Key, ValueType::U64, ""),
+                column("name", Role::Attribute, ValueType::Text, "process.executable.name"),
+                column("state", Role::Attribute, ValueType::Text, ""),
+                column("bytes", Role::Gauge, ValueType::U64, "process.memory.usage"),
+            ],
+        };
+        let numbers = |values| ColumnData { data: Data::U64(values), validity: Vec::new() };
+        let texts = |text: &str, end, validity| ColumnData {
+            data: Data::Text { ends: vec![end, end], bytes: text.into() },
+            validity,
+        };
+        let columns = vec![
+            numbers(vec![7, 8]),
+            numbers(vec![1, 2]),
+            texts("sh", 2, vec![1, 0]),
+            texts("idle", 4, Vec::new()),
+            numbers(vec![64, 65]),
+        ];
+        let name: Arc<str> = "process".into();
+        let info = Arc::new(StreamInfo::new(&name, &name, schema));
+        let (wall, now) = (std::time::UNIX_EPOCH, Duration::ZERO);
+        let read = Read { generation: 1, sequence: 1, wall, monotonic: now, due: now };
+        let mut page = Page::default();
+        page.batch(&Batch::new(info, read, 2, columns));
+        assert_eq!(
+            page.render(),
+            "# HELP process_memory_usage_bytes process.memory.usage (By).\n\
+             # TYPE process_memory_usage_bytes gauge\n\
+             process_memory_usage_bytes{process_pid=\"7\",started=\"1\",process_executable_name=\"sh\"} 64\n\
+             process_memory_usage_bytes{process_pid=\"8\",started=\"2\"} 65\n"
+        );
     }
 
     #[test]
