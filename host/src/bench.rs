@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dropsonde_plugin_api::abi::PluginModuleRef;
+use dropsonde_plugin_api::abi::{Capability, PluginModuleRef};
 use dropsonde_plugin_api::schema::{ColumnSchema, Role, StreamKind, StreamSchema, ValueType};
 
 use crate::bus::{Bus, Publisher};
@@ -86,14 +86,25 @@ impl Runners {
 
     /// Starts a polled collector without settings.
     pub async fn start(&self, image: &Path, isolation: Isolation) -> Result<Runner, String> {
+        self.start_with(image, isolation, "{}", &[]).await
+    }
+
+    /// Starts a polled collector with these settings, which are JSON.
+    pub async fn start_with(
+        &self,
+        image: &Path,
+        isolation: Isolation,
+        settings: &str,
+        capabilities: &[Capability],
+    ) -> Result<Runner, String> {
         let begin = Begin {
             image: image.to_owned(),
             events: false,
             collector: "bench".to_owned(),
-            settings: "{}".to_owned(),
+            settings: settings.to_owned(),
             state_dir: String::new(),
             limits: crate::config::Limits::default(),
-            capabilities: Vec::new(),
+            capabilities: capabilities.to_owned(),
             sandbox: true,
             check_only: false,
         };

@@ -48,6 +48,12 @@ pub(crate) fn plugins() -> Vec<PathBuf> {
     files.filter(bundled).collect()
 }
 
+/// A bundled plugin, by name.
+pub(crate) fn plugin(name: &str) -> PathBuf {
+    build();
+    profile().join(format!("libdropsonde_{name}.so"))
+}
+
 /// One of the benchmark's own plugins.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     build();

@@ -14,6 +14,7 @@ mod clock;
 mod events;
 mod measure;
 mod memory;
+mod processes;
 mod publish;
 mod reference;
 mod reload;
@@ -41,9 +42,10 @@ pub(crate) struct Effort {
 type Group = (&'static str, fn(Effort) -> Vec<Row>);
 
 /// In the order of the path of a sample.
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     ("call", call::rows),
     ("round-trip", round_trip::rows),
+    ("processes", processes::rows),
     ("publish", publish::rows),
     ("wildcards", wildcards::rows),
     ("allocations", allocations::rows),

@@ -1,6 +1,7 @@
 //! What this program does when it is re-executed as a child: the least that a reference needs.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::hint::black_box;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -111,16 +112,26 @@ const FILES: [&str; 7] = [
 ];
 const FILE_SYSTEMS: [&str; 3] = ["/", "/dev", "/dev/shm"];
 
+/// The processes that are there.
+pub(crate) fn pids() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// Opens, reads and closes, and makes nothing of it.
 fn reader() {
     let mut buffer = vec![0; 64 << 10];
     loop {
         for path in FILES {
             let read = File::open(path).and_then(|mut file| file.read(&mut buffer));
-            std::hint::black_box(read.unwrap_or(0));
+            black_box(read.unwrap_or(0));
+        }
+        for pid in pids() {
+            let read = File::open(format!("/proc/{pid}/stat"));
+            black_box(read.and_then(|mut file| file.read(&mut buffer)).unwrap_or(0));
         }
         for path in FILE_SYSTEMS {
-            let _ = std::hint::black_box(rustix::fs::statvfs(path));
+            let _ = black_box(rustix::fs::statvfs(path));
         }
         std::thread::sleep(Duration::from_secs(1));
     }

@@ -32,7 +32,8 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
             "the agent with {} collectors at 1 s, CPU per second, {mode} mode",
             agent.collectors
         );
-        let reference = "opening, reading, closing 7 of their files and 3 statvfs";
+        let reference =
+            "opening, reading, closing 7 of their files and each `/proc/PID/stat`, and 3 statvfs";
         rows.push(Row::new(work, cost, reference, floor));
     }
     rows
