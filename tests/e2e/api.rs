@@ -2,11 +2,8 @@
 
 use std::collections::HashSet;
 
-use dropsonde_tests::{Agent, Options, fixture, plugin, wait_for};
+use dropsonde_tests::{Agent, BUNDLED, Options, fixture, plugin, wait_for};
 use serde_json::Value;
-
-const BUNDLED: [&str; 7] =
-    ["cpu", "memory", "network", "disk", "memory_bandwidth", "perf_events", "hardware"];
 
 fn bundled() -> Agent {
     let agent = Agent::with(Options {
@@ -136,6 +133,7 @@ fn the_snapshot_has_every_bundled_collector() {
                 "reason",
             ],
         ),
+        ("/process", &["count", "running", "threads", "created", "processes"]),
     ] {
         let object = snapshot.pointer(path).unwrap_or_else(|| panic!("{path}: {snapshot:#}"));
         for field in fields {
@@ -155,6 +153,8 @@ fn the_metrics_page_is_what_prometheus_reads() {
         "system_cpu_time_seconds_total{cpu=\"cpu0\",state=\"user\"}",
         "system_network_io_bytes_total{device=\"lo\",direction=\"receive\"}",
         "system_memory_limit_bytes ",
+        "system_processes_count{status=\"running\"} ",
+        "process_memory_usage_bytes{process_pid=\"1\",started_ms=\"",
         "dropsonde_collector_ready{collector=\"cpu\"} 1",
         "dropsonde_reads_total ",
     ] {

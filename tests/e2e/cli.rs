@@ -4,14 +4,13 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use dropsonde_tests::{Agent, Options, binary, fixture, plugin, wait_for};
+use dropsonde_tests::{Agent, BUNDLED, Options, binary, fixture, plugin, wait_for};
 use serde_json::Value;
 
 #[test]
 fn once_prints_one_snapshot_with_real_rates() {
     let directory = tempfile::tempdir().unwrap();
-    for name in ["cpu", "memory", "network", "disk", "memory_bandwidth", "perf_events", "hardware"]
-    {
+    for name in BUNDLED {
         fs::copy(plugin(name), directory.path().join(format!("{name}.so"))).unwrap();
     }
     for isolation in ["process", "thread"] {
@@ -31,6 +30,10 @@ fn once_prints_one_snapshot_with_real_rates() {
         assert!(snapshot["memory_bandwidth"]["pgfault_per_sec"].as_f64() > Some(0.0));
         assert!(snapshot["disk"]["partitions"]["/"]["total_bytes"].as_u64() > Some(0));
         assert_eq!(snapshot["hardware"]["nodes"]["host"]["kind"], "host");
+        assert!(snapshot["process"]["count"].as_u64() > Some(1));
+        let processes = snapshot["process"]["processes"].as_object().unwrap().values();
+        let mut starts = processes.flat_map(|starts| starts.as_object().unwrap().values());
+        assert!(starts.any(|process| process["cpu_percent"].is_f64()), "{isolation}");
     }
 }
 

@@ -17,6 +17,7 @@ mod limits;
 mod listen;
 mod nonsense;
 mod packages;
+mod process;
 mod psutil;
 mod reload;
 mod sandbox;

@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
-use dropsonde_tests::{binary, plugin, target_dir, workspace};
+use dropsonde_tests::{binary, plugin, target_dir, wait_for, workspace};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
@@ -45,9 +45,9 @@ fn json_of(command: &mut Command) -> Value {
 }
 
 /// Fields, each with value and tolerance, by their place in the snapshot.
-fn seen_by_psutil(site: &Path) -> Map<String, Value> {
-    let script = workspace().join("tests/e2e/seen_by_psutil.py");
-    match json_of(python(site).arg(script)) {
+fn seen_by_psutil(site: &Path, script: &str, arguments: &[String]) -> Map<String, Value> {
+    let script = workspace().join("tests/e2e").join(script);
+    match json_of(python(site).arg(script).args(arguments)) {
         Value::Object(fields) => fields,
         other => panic!("not an object: {other}"),
     }
@@ -86,8 +86,10 @@ fn differences(
     before.iter().filter_map(differs).collect()
 }
 
-#[test]
-fn each_field_lies_between_what_psutil_sees_before_and_after() {
+/// Puts plugins and a configuration into a directory and compares. Another process may take and
+/// give back more in between than is tolerated; a field that means something else differs each
+/// time.
+fn compare(plugins: &[&str], config: &str, script: &str, arguments: &[String]) {
     let site = match psutil() {
         Ok(site) => site,
         Err(why) => {
@@ -98,17 +100,15 @@ fn each_field_lies_between_what_psutil_sees_before_and_after() {
     };
     let directory = TempDir::new().unwrap();
     let root = directory.path();
-    fs::write(root.join("dropsonde.toml"), "").unwrap();
-    for name in ["cpu", "memory", "network", "disk"] {
+    fs::write(root.join("dropsonde.toml"), config).unwrap();
+    for name in plugins {
         fs::copy(plugin(name), root.join(format!("{name}.so"))).unwrap();
     }
-    // Another process may take and give back more memory in between than is tolerated; a field
-    // that means something else differs each time.
     let mut wrong = Vec::new();
     for _ in 0..20 {
-        let before = seen_by_psutil(&site);
+        let before = seen_by_psutil(&site, script, arguments);
         let ours = seen_by_dropsonde(root);
-        let after = seen_by_psutil(&site);
+        let after = seen_by_psutil(&site, script, arguments);
         assert!(before.len() > 50, "{before:?}");
         wrong = differences(&before, &ours, &after);
         if wrong.is_empty() {
@@ -116,4 +116,50 @@ fn each_field_lies_between_what_psutil_sees_before_and_after() {
         }
     }
     panic!("{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_field_lies_between_what_psutil_sees_before_and_after() {
+    compare(&["cpu", "memory", "network", "disk"], "", "seen_by_psutil.py", &[]);
+}
+
+/// A child that is ended with the test.
+struct Quiet(Child);
+
+impl Quiet {
+    fn start(program: &str, arguments: &[&str]) -> Self {
+        Self(Command::new(program).args(arguments).stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Waits until the kernel says that it is in this state.
+    fn is(self, state: char) -> Self {
+        let path = format!("/proc/{}/stat", self.0.id());
+        wait_for("a child's state", || {
+            fs::read_to_string(&path).unwrap().contains(&format!(") {state} ")).then_some(())
+        });
+        self
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn each_process_is_as_psutil_sees_it() {
+    let stopped = Quiet::start("sleep", &["1000"]);
+    let stop = Command::new("kill").args(["-s", "STOP", &stopped.0.id().to_string()]).status();
+    assert!(stop.unwrap().success());
+    let children = [
+        Quiet::start("sleep", &["1000"]).is('S'),
+        Quiet::start("true", &[]).is('Z'),
+        stopped.is('T'),
+    ];
+    let config = "[collectors.process]\nallow = [\"inspect\"]\n\
+                  [collectors.process.settings]\nall = true\nstatm = true\n";
+    let quiet = children.each_ref().map(|child| child.0.id().to_string());
+    compare(&["process"], config, "processes_by_psutil.py", &quiet);
 }

@@ -41,6 +41,10 @@ pub fn binary() -> PathBuf {
     profile_dir().join("dropsonde")
 }
 
+/// The bundled plugins, by name.
+pub const BUNDLED: [&str; 8] =
+    ["cpu", "memory", "network", "disk", "memory_bandwidth", "perf_events", "process", "hardware"];
+
 /// A bundled plugin, by name.
 pub fn plugin(name: &str) -> PathBuf {
     build();

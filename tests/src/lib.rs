@@ -10,7 +10,7 @@ mod files;
 mod footprint;
 
 pub use agent::{Agent, Options, Remains, is_running};
-pub use build::{binary, fixture, plugin, target_dir, workspace};
+pub use build::{BUNDLED, binary, fixture, plugin, target_dir, workspace};
 pub use files::{corrupt, replace_bytes};
 pub use footprint::{Footprint, thread_names};
 
