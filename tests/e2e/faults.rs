@@ -103,7 +103,7 @@ fn cause_is_shown(agent: &Agent, cause: &str) {
         page.lines().any(|line| line.starts_with(start) && line.contains(end))
     };
     assert!(line("dropsonde_collector_last_error_info{collector=\"faulty\",", cause), "{page}");
-    assert!(line("dropsonde_collector_failures_total{collector=\"faulty\",", "cause="), "{page}");
+    assert!(line("dropsonde_collector_failures_total{cause=", "collector=\"faulty\"}"), "{page}");
     assert!(line("dropsonde_collector_phase{collector=\"faulty\",phase=", " 1"), "{page}");
     assert!(!line("dropsonde_collector_restarts_total{collector=\"faulty\"}", " 0"), "{page}");
 }

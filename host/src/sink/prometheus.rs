@@ -511,7 +511,7 @@ mod tests {
             page.render(),
             "# HELP process_memory_usage_bytes process.memory.usage (By).\n\
              # TYPE process_memory_usage_bytes gauge\n\
-             process_memory_usage_bytes{process_pid=\"7\",started=\"1\",process_executable_name=\"sh\"} 64\n\
+             process_memory_usage_bytes{process_executable_name=\"sh\",process_pid=\"7\",started=\"1\"} 64\n\
              process_memory_usage_bytes{process_pid=\"8\",started=\"2\"} 65\n"
         );
     }
