@@ -159,7 +159,7 @@ fn removing_the_file_stops_its_collectors_and_putting_it_back_starts_them() {
         let agent = agent(isolation);
         fs::remove_file(agent.path("steady.so")).unwrap();
         wait_for("its end", || agent.collector("steady").is_none().then_some(()));
-        assert_eq!(agent.snapshot()["steady"], Value::Null);
+        wait_for("the end of its streams", || agent.snapshot()["steady"].is_null().then_some(()));
         wait_for("the end of its process", || agent.children().is_empty().then_some(()));
         agent.put("steady.so", &bytes("steady_v1"));
         assert_eq!(agent.running("steady")["generation"], 2, "generations count up");

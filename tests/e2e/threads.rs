@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 
 use dropsonde_tests::{Agent, Remains, fixture, wait_for};
 use serde_json::Value;
@@ -124,6 +125,44 @@ fn a_call_that_takes_memory_and_does_not_return_is_abandoned_before_its_deadline
     assert_eq!(moved["failures"]["limit"], 1, "{moved}");
     agent.running("faulty");
     assert!(agent.terminate().success());
+}
+
+/// Nothing in the kernel bounds one thread's memory: the host dies of it, once.
+#[test]
+fn a_call_that_takes_all_memory_ends_the_host_once_at_most() {
+    let agent = agent("memory_bomb", "limits.memory = \"64MiB\"\ndeadline = \"60s\"");
+    let limit = "--data=1500000000";
+    let limited = Command::new("prlimit").args(["--pid", &agent.pid().to_string(), limit]).status();
+    assert!(limited.unwrap().success());
+    go_wrong(&agent);
+    let remains = agent.ended();
+    assert!(!remains.status.success());
+    let mut again = remains.start_again();
+    let moved = again.until("faulty", "restarted", |now| now["restarts"].as_u64() > Some(1));
+    assert_eq!(moved["isolation"], "process", "{moved}");
+    assert!(moved["last_error"].as_str().unwrap().contains("memory limit 64 MiB"), "{moved}");
+    assert!(again.is_alive());
+}
+
+/// In a process of its own a plugin may do to that process what it likes.
+#[test]
+fn in_process_mode_nothing_of_that_reaches_the_host() {
+    for fault in ["signal_handler", "chdir", "umask", "environment", "leave_open", "thread"] {
+        let config = format!(
+            "[defaults]\ninterval = \"50ms\"\n[collectors.faulty.limits]\nprocesses = 4096\n\
+             [collectors.faulty.settings]\nfault = \"{fault}\"\nround = 3\n"
+        );
+        let mut agent = Agent::with_plugins(&config, &[&fixture("faulty"), &fixture("steady_v1")]);
+        let (descriptors, umask_before) = (descriptors(agent.pid()), umask(&agent));
+        agent.until("faulty", "past the fault", |now| now["rounds"].as_u64() > Some(20));
+        let (faulty, steady) = (agent.running("faulty"), agent.running("steady"));
+        assert_eq!((&faulty["restarts"], &steady["restarts"]), (&0.into(), &0.into()), "{fault}");
+        let directory = fs::read_link(format!("/proc/{}/cwd", agent.pid())).unwrap();
+        assert_eq!(directory, std::env::current_dir().unwrap(), "{fault}");
+        assert_eq!(umask(&agent), umask_before, "{fault}");
+        assert!(self::descriptors(agent.pid()) <= descriptors + 12, "{fault}");
+        assert!(agent.terminate().success(), "{fault}");
+    }
 }
 
 #[test]
