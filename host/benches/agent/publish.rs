@@ -52,6 +52,8 @@ pub(crate) enum Way {
     Queue,
     /// It is a task that waits for them.
     Task,
+    /// It is a task that takes all that wait at once.
+    Together,
     /// It is a function that the dispatcher calls.
     Inline,
 }
@@ -80,6 +82,7 @@ impl OnBus {
             match way {
                 Way::Queue => queues.push(bus.subscribe(request())),
                 Way::Task => drop(tokio::spawn(receive(bus.subscribe(request())))),
+                Way::Together => drop(tokio::spawn(receive_many(bus.subscribe(request())))),
                 Way::Inline => bus.subscribe_inline(request(), |batch| {
                     black_box(batch);
                     count();
@@ -144,6 +147,15 @@ async fn receive(mut subscription: Subscription) {
     }
 }
 
+async fn receive_many(mut subscription: Subscription) {
+    loop {
+        for batch in subscription.recv_many().await.iter() {
+            black_box(batch);
+            count();
+        }
+    }
+}
+
 async fn take(queues: &mut [Subscription], each: usize) {
     for queue in queues {
         for _ in 0..each {
@@ -161,18 +173,20 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
     rows
 }
 
-fn to_many(effort: Effort, subscribers: usize) -> [Row; 5] {
+fn to_many(effort: Effort, subscribers: usize) -> [Row; 7] {
     let mut queue = OnBus::new(Way::Queue, subscribers);
     let mut tasks = OnBus::new(Way::Task, subscribers);
+    let mut together = OnBus::new(Way::Together, subscribers);
     let mut inline = OnBus::new(Way::Inline, subscribers);
     let mut rings = Rings::new(subscribers, queue.batch.clone());
     let mut broadcast = Broadcast::new(subscribers, queue.batch.clone(), false);
     let mut broadcast_tasks = Broadcast::new(subscribers, queue.batch.clone(), true);
-    let [queue, tasks, inline, rings, broadcast, broadcast_tasks] = in_turn(
+    let [queue, tasks, together, inline, rings, broadcast, broadcast_tasks] = in_turn(
         effort,
         [
             &mut || queue.per_delivery(effort, BURST),
             &mut || tasks.per_delivery(effort, BURST),
+            &mut || together.per_delivery(effort, BURST),
             &mut || inline.per_delivery(effort, BURST),
             &mut || rings.per_delivery(effort),
             &mut || broadcast.per_delivery(effort),
@@ -187,6 +201,13 @@ fn to_many(effort: Effort, subscribers: usize) -> [Row; 5] {
         Row::new(work("queues"), queue, "`tokio::broadcast`, as many receivers", broadcast),
         Row::new(work("tasks"), tasks, ring, rings),
         Row::new(work("tasks"), tasks, "`tokio::broadcast`, as many tasks", broadcast_tasks),
+        Row::new(work("tasks that take all that wait"), together, ring, rings),
+        Row::new(
+            work("tasks that take all that wait"),
+            together,
+            "`tokio::broadcast`, as many tasks",
+            broadcast_tasks,
+        ),
         Row::new(work("inline callbacks"), inline, ring, rings),
     ]
 }
