@@ -1,6 +1,6 @@
 //! `/proc/PID/stat` (proc_pid_stat(5)).
 //!
-//! Not procfs-core's `Stat`: it copies the line twice and the name once for each process, and
+//! Not procfs-core's `Stat`: it copies line and name of each process into memory of their own, and
 //! reads all 52 fields, of which nine are wanted here.
 
 /// What is wanted of the line.
