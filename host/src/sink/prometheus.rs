@@ -126,7 +126,7 @@ impl Page {
             self.add("process_max_fds", gauge, help, "", max as f64);
         }
         let help = "Threads of the host.";
-        self.add("process_threads", gauge, help, "", own.threads as f64);
+        self.add("dropsonde_threads", gauge, help, "", own.threads as f64);
         if let Some(start) = own.start_time_seconds {
             let help = "When the host was started, in seconds since 1970.";
             self.add("process_start_time_seconds", gauge, help, "", start);
