@@ -38,6 +38,33 @@ fn once_prints_one_snapshot_with_real_rates() {
 }
 
 #[test]
+fn once_that_is_told_to_end_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let (plugins, copies) = (directory.path().join("plugins"), directory.path().join("run"));
+    fs::create_dir(&plugins).unwrap();
+    fs::copy(fixture("steady_v1"), plugins.join("steady.so")).unwrap();
+    let mut child = Command::new(binary())
+        .args(["run", "--once", "--wait", "1h", "--plugins"])
+        .arg(&plugins)
+        .env("DROPSONDE__HOST__RUNTIME_DIR", &copies)
+        .env("DROPSONDE__HOST__STATE_DIR", directory.path().join("state"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let entries = || fs::read_dir(&copies).map_or(0, Iterator::count);
+    wait_for("its copies", || (entries() > 0).then_some(()));
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(log.any(|line| line.contains("admitted")));
+    let killed = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(killed.unwrap().success());
+    let rest: Vec<String> = log.collect();
+    assert!(rest.iter().any(|line| line.contains("SIGTERM: no snapshot was taken")), "{rest:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(entries(), 0);
+}
+
+#[test]
 fn once_with_nothing_to_show_fails_and_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let output = Command::new(binary())

@@ -60,9 +60,18 @@ async fn once(builder: Builder, wait: Duration) -> ExitCode {
         Ok(host) => host,
         Err(code) => return code,
     };
-    host.settled().await;
-    tokio::time::sleep(wait).await;
-    let batches = host.snapshot(Duration::ZERO, Duration::MAX).await;
+    let rounds = async {
+        host.settled().await;
+        tokio::time::sleep(wait).await;
+        host.snapshot(Duration::ZERO, Duration::MAX).await
+    };
+    let batches = tokio::select! {
+        batches = rounds => batches,
+        name = told_to_end() => {
+            host.shutdown().await; // leaves nothing behind
+            return fail(1, format_args!("{name}: no snapshot was taken"));
+        }
+    };
     let mut text = json::snapshot(&batches, clock::wall()).to_string();
     text.push('\n');
     let empty = batches.is_empty();
@@ -73,6 +82,18 @@ async fn once(builder: Builder, wait: Duration) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, format_args!("standard output: {error}")),
+    }
+}
+
+/// The signal that says so. Never resolves where signals can't be handled.
+async fn told_to_end() -> &'static str {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
     }
 }
 
