@@ -62,6 +62,25 @@ fn a_service_manager_hears_ready_reloading_and_stopping() {
 }
 
 #[test]
+fn a_watchdog_of_no_time_and_a_manager_that_is_gone_do_no_harm() {
+    for (socket, time) in [("/nonexistent/notify", "0"), ("/nonexistent/notify", "1")] {
+        let mut agent = Agent::with(Options {
+            plugins: vec![(fixture("steady_v1"), "steady.so".into())],
+            environment: vec![
+                ("NOTIFY_SOCKET".into(), socket.into()),
+                ("WATCHDOG_USEC".into(), time.into()),
+            ],
+            ..Options::default()
+        });
+        agent.running("steady");
+        agent.logged("the service manager can't be notified: No such file");
+        assert!(agent.terminate().success());
+        let said = agent.log().iter().filter(|line| line.contains("can't be notified")).count();
+        assert_eq!(said, 1, "once is enough");
+    }
+}
+
+#[test]
 fn the_watchdog_is_fed_while_the_agent_makes_progress_and_not_while_it_stands_still() {
     let manager = Manager::new();
     let mut agent = manager.start(&[("WATCHDOG_USEC", "1000000")]);

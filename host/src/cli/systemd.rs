@@ -1,11 +1,15 @@
 //! What a service manager is told (sd_notify(3)). Without one, which `NOTIFY_SOCKET` tells,
 //! nothing is sent.
 
+use std::sync::Once;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
 use crate::control::Host;
+
+/// However short the watchdog's time is, it is fed no more often.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Start-up is over, or a reload.
 pub(super) fn ready() {
@@ -35,7 +39,7 @@ pub(super) async fn attend(host: Host) {
         return std::future::pending().await;
     };
     // Twice in its time, as sd_watchdog_enabled(3) advises.
-    let mut beat = tokio::time::interval(limit / 2);
+    let mut beat = tokio::time::interval((limit / 2).max(SHORTEST));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut well = true;
     loop {
@@ -56,8 +60,9 @@ fn is_fed(lag: Duration, limit: Duration) -> bool {
 }
 
 fn notify(states: &[NotifyState<'_>]) {
+    static SAID: Once = Once::new();
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("the service manager can't be notified: {error}");
+        SAID.call_once(|| tracing::warn!("the service manager can't be notified: {error}"));
     }
 }
 

@@ -2,7 +2,7 @@
 //! one thread reads requests, the main thread serves the plugin.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Sender};
@@ -45,7 +45,7 @@ fn serve(parent: Option<i32>) -> ExitCode {
     };
     let closed = sandbox::close_inherited(socket.as_fd());
     // Far from the numbers that a plugin may close or take for its own.
-    let out: Arc<dyn Out> = match rustix::io::fcntl_dupfd_cloexec(&socket, 100) {
+    let out: Arc<dyn Out> = match far_away(socket.as_fd()) {
         Ok(socket) => {
             Arc::new(SocketOut { state: Mutex::new((UnixStream::from(socket), Vec::new())) })
         }
@@ -97,11 +97,18 @@ fn confine(parent: Option<i32>) -> rustix::io::Result<()> {
 
 /// The socket comes as standard input, and is moved out of the plugin's way.
 fn take_socket() -> rustix::io::Result<UnixStream> {
-    let socket: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 100)?;
+    let socket = far_away(rustix::stdio::stdin())?;
     let null =
         rustix::fs::open("/dev/null", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(UnixStream::from(socket))
+}
+
+/// A copy with a number that a plugin is unlikely to take for its own; where few descriptors are
+/// allowed, a lower one.
+fn far_away(descriptor: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(descriptor, 100)
+        .or_else(|_| rustix::io::fcntl_dupfd_cloexec(descriptor, 10))
 }
 
 fn read_requests(mut incoming: Incoming, sender: &Sender<Request>, stop: &StopFlag) {
