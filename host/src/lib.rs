@@ -46,6 +46,7 @@ mod runner;
 mod schedule;
 mod sink;
 mod slot;
+mod sync;
 
 #[doc(hidden)]
 pub mod bench;

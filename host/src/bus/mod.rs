@@ -5,26 +5,34 @@
 //! when the subscription is made and when a stream appears, never on publish.
 
 mod dispatcher;
+mod filter;
+mod inbox;
+mod queue;
+mod request;
 mod subscription;
 #[cfg(test)]
 mod tests;
 mod topic;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
-use dispatcher::{Change, Delivery, Inbox, StreamId, Target};
+use dispatcher::Target;
+pub use filter::{Filter, FilterError};
+use inbox::{Change, Delivery, Inbox, NotQueued, StreamId};
+pub use queue::Batches;
+pub use request::{Overflow, Subscribe};
 use subscription::Shared;
-pub use subscription::{Batches, Overflow, Subscribe, Subscription, SubscriptionStatus};
+pub use subscription::{LeftOut, Losses, Subscription, SubscriptionStatus};
 pub use topic::{Pattern, PatternError};
 
 use crate::model::{Batch, StreamInfo};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A handle to the bus; cheap to clone.
 #[derive(Clone)]
@@ -37,20 +45,32 @@ struct Inner {
     inbox: Arc<Inbox>,
     /// Goes up whenever what subscribers ask for changes.
     demand: watch::Sender<u64>,
-    published: AtomicU64,
+    reads: AtomicU64,
+    shared_reads: Arc<AtomicU64>,
     cache_hits: AtomicU64,
     coalesced: AtomicU64,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.inbox.end();
+    }
+}
+
 #[derive(Default)]
 struct Registry {
-    next: u64,
+    last_subscriber: u64,
     streams: BTreeMap<String, Arc<Stream>>,
+    /// Places of streams that are free again.
+    free: Vec<StreamId>,
+    /// How many places there are.
+    places: usize,
     subscribers: HashMap<u64, Subscriber>,
 }
 
+#[derive(Clone)]
 struct Subscriber {
-    patterns: Vec<Pattern>,
+    request: Subscribe,
     target: Target,
 }
 
@@ -58,23 +78,50 @@ struct Subscriber {
 struct Stream {
     id: StreamId,
     info: Arc<StreamInfo>,
-    latest: Mutex<Option<Arc<Batch>>>,
-    /// How many subscribers it has; a batch that nobody waits for is not handed over.
-    routes: AtomicUsize,
-    /// The subscribers that asked to block.
-    gates: ArcSwap<Vec<Arc<Shared>>>,
+    /// The subscribers that asked to block, and whether there are any.
+    gates: Mutex<Vec<Arc<Shared>>>,
+    gated: AtomicBool,
 }
 
 impl Stream {
-    fn latest(&self) -> Option<Arc<Batch>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The change that gives a subscriber its batches, if it wants any.
+    fn attach(&self, subscriber: &Subscriber) -> Option<Change> {
+        let Subscriber { request, target } = subscriber;
+        if !request.selects(&self.info.topic) {
+            return None;
+        }
+        let filter = match &request.filter {
+            Some(filter) => Some(Arc::new(filter.bind(&self.info)?)),
+            None => None,
+        };
+        Some(Change::Attach { stream: self.id, target: target.clone(), filter })
     }
 
-    fn keep(&self, batch: &Arc<Batch>) {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = latest.replace(batch.clone());
-        drop(latest);
-        drop(old); // freed outside the lock
+    /// Has publishers reserve room for a subscriber that blocks, from here on. It must have been
+    /// attached: what is reserved for it must find it.
+    fn gate(&self, subscriber: &Subscriber) {
+        if let Target::Queue(shared) = &subscriber.target
+            && subscriber.target.blocks()
+            && self.serves(&subscriber.request)
+        {
+            self.set_gates(|gates| gates.push(shared.clone()));
+        }
+    }
+
+    /// Whether it serves a subscriber.
+    fn serves(&self, request: &Subscribe) -> bool {
+        request.selects(&self.info.topic)
+            && request.filter.as_ref().is_none_or(|filter| filter.bind(&self.info).is_some())
+    }
+
+    fn gates(&self) -> Vec<Arc<Shared>> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_gates(&self, set: impl FnOnce(&mut Vec<Arc<Shared>>)) {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        set(&mut gates);
+        self.gated.store(!gates.is_empty(), Ordering::Release);
     }
 }
 
@@ -106,47 +153,57 @@ pub(crate) struct Publisher {
 impl Bus {
     /// A bus whose dispatcher runs on the current runtime, until the last handle is dropped.
     pub fn new() -> Self {
-        let inbox = Arc::new(Inbox::new());
-        tokio::spawn(dispatcher::run(Arc::downgrade(&inbox)));
-        Self {
-            inner: Arc::new(Inner {
-                registry: Mutex::default(),
-                inbox,
-                demand: watch::Sender::new(0),
-                published: AtomicU64::new(0),
-                cache_hits: AtomicU64::new(0),
-                coalesced: AtomicU64::new(0),
-            }),
-        }
+        let (bus, dispatcher) = Self::parts();
+        tokio::spawn(dispatcher);
+        bus
+    }
+
+    /// A bus, and the dispatcher that serves it.
+    fn parts() -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let inbox = Arc::new(Inbox::default());
+        let shared_reads = Arc::new(AtomicU64::new(0));
+        let dispatcher = dispatcher::run(inbox.clone(), shared_reads.clone());
+        let inner = Inner {
+            registry: Mutex::default(),
+            inbox,
+            demand: watch::Sender::new(0),
+            reads: AtomicU64::new(0),
+            shared_reads,
+            cache_hits: AtomicU64::new(0),
+            coalesced: AtomicU64::new(0),
+        };
+        (Self { inner: Arc::new(inner) }, dispatcher)
     }
 
     /// Subscribes; batches published from here on arrive, and so may those that are on their way.
     pub fn subscribe(&self, request: Subscribe) -> Subscription {
-        let patterns = request.patterns.clone();
         let mut registry = self.registry();
-        let shared = Arc::new(Shared::new(registry.next_id(), request));
-        self.add(&mut registry, patterns, Target::Queue(shared.clone()));
+        let shared = Arc::new(Shared::new(registry.next_subscriber(), request.clone()));
+        self.add(&mut registry, Subscriber { request, target: Target::Queue(shared.clone()) });
+        drop(registry);
         Subscription { bus: self.clone(), shared }
     }
 
     /// Subscribes a function that is called on the dispatcher's task, in order, for as long as
-    /// the bus lives. It must not block: it delays everyone behind it.
+    /// the bus lives. It must not block: it delays everyone behind it. Its overflow policy means
+    /// nothing: nothing waits.
     pub fn subscribe_inline(
         &self,
         request: Subscribe,
         call: impl Fn(&Arc<Batch>) + Send + Sync + 'static,
     ) {
         let mut registry = self.registry();
-        let id = registry.next_id();
+        let id = registry.next_subscriber();
         let call: dispatcher::Callback = Arc::new(call);
-        let target = Target::Inline { id, interval: request.interval, call };
-        self.add(&mut registry, request.patterns, target);
+        let (interval, sample) = (request.interval, request.sample);
+        let target = Target::Inline { id, interval, sample, call };
+        self.add(&mut registry, Subscriber { request, target });
     }
 
     /// The last batch of a stream, by topic.
     pub fn latest(&self, topic: &str) -> Option<Arc<Batch>> {
         let registry = self.registry();
-        registry.streams.get(topic).and_then(|stream| stream.latest())
+        self.inner.inbox.latest(registry.streams.get(topic)?.id)
     }
 
     /// All streams, by topic.
@@ -169,13 +226,13 @@ impl Bus {
         subscriptions.sort_by(|a, b| a.name.cmp(&b.name));
         let cache_hits = inner.cache_hits.load(Ordering::Relaxed);
         let coalesced = inner.coalesced.load(Ordering::Relaxed);
-        let shared = inner.inbox.shared_reads.load(Ordering::Relaxed);
+        let shared = inner.shared_reads.load(Ordering::Relaxed);
         BusStatus {
-            reads: inner.published.load(Ordering::Relaxed),
+            reads: inner.reads.load(Ordering::Relaxed),
             reads_saved: shared + cache_hits + coalesced,
             cache_hits,
             coalesced,
-            overflowed: inner.inbox.overflowed.load(Ordering::Relaxed),
+            overflowed: inner.inbox.overflowed(),
             subscriptions,
         }
     }
@@ -196,82 +253,62 @@ impl Bus {
     /// The shortest interval that subscribers ask of a stream.
     pub(crate) fn demand(&self, topic: &str) -> Option<Duration> {
         let registry = self.registry();
-        let wants = |subscriber: &&Subscriber| {
-            subscriber.patterns.iter().any(|pattern| pattern.matches(topic))
+        let stream = registry.streams.get(topic);
+        let wants = |subscriber: &&Subscriber| match stream {
+            Some(stream) => stream.serves(&subscriber.request),
+            None => subscriber.request.selects(topic),
         };
         let subscribers = registry.subscribers.values().filter(wants);
-        subscribers.filter_map(|subscriber| subscriber.target.interval()).min()
+        subscribers.filter_map(|subscriber| subscriber.request.interval).min()
     }
 
     /// Puts a stream on the bus. A stream of the same topic is replaced; its subscribers stay.
     pub(crate) fn publisher(&self, info: Arc<StreamInfo>) -> Publisher {
         let mut registry = self.registry();
-        let id = registry.next_id() as StreamId;
-        let targets: Vec<Target> = registry
-            .subscribers
-            .values()
-            .filter(|subscriber| {
-                subscriber.patterns.iter().any(|pattern| pattern.matches(&info.topic))
-            })
-            .map(|subscriber| subscriber.target.clone())
-            .collect();
-        let gates = targets.iter().filter_map(gate).collect();
-        let stream = Arc::new(Stream {
-            id,
-            info,
-            latest: Mutex::default(),
-            routes: AtomicUsize::new(targets.len()),
-            gates: ArcSwap::from_pointee(gates),
-        });
-        for target in targets {
-            self.inner.inbox.change(Change::Attach { stream: id, target });
-        }
+        let id = registry.place();
+        let (gates, gated) = (Mutex::default(), AtomicBool::new(false));
+        let stream = Arc::new(Stream { id, info, gates, gated });
+        self.inner.inbox.open(id);
         if let Some(old) = registry.streams.insert(stream.info.topic.clone(), stream.clone()) {
             self.inner.inbox.change(Change::Forget { stream: old.id });
         }
+        registry.subscribers.values().for_each(|subscriber| self.attach(&stream, subscriber));
         drop(registry);
         self.demand_changed();
         Publisher { bus: self.clone(), stream }
     }
 
-    pub(super) fn unsubscribe(&self, id: u64) {
+    fn unsubscribe(&self, shared: &Arc<Shared>) {
         let mut registry = self.registry();
-        let Some(gone) = registry.subscribers.remove(&id) else { return };
-        for stream in registry.streams.values() {
-            if gone.patterns.iter().any(|pattern| pattern.matches(&stream.info.topic)) {
-                stream.routes.fetch_sub(1, Ordering::Relaxed);
-                stream.gates.rcu(|gates| {
-                    gates.iter().filter(|gate| gate.id != id).cloned().collect::<Vec<_>>()
-                });
-            }
+        let Some(gone) = registry.subscribers.remove(&shared.id) else { return };
+        let mut streams = Vec::new();
+        for stream in registry.streams.values().filter(|stream| stream.serves(&gone.request)) {
+            stream.set_gates(|gates| gates.retain(|gate| gate.id != shared.id));
+            streams.push(stream.id);
         }
-        self.inner.inbox.change(Change::Detach { subscriber: id });
+        self.inner.inbox.change(Change::Detach { streams, subscriber: shared.clone() });
         drop(registry);
         self.demand_changed();
     }
 
-    fn add(&self, registry: &mut Registry, patterns: Vec<Pattern>, target: Target) {
-        for stream in registry.streams.values() {
-            if patterns.iter().any(|pattern| pattern.matches(&stream.info.topic)) {
-                if let Some(gate) = gate(&target) {
-                    stream.gates.rcu(|gates| {
-                        gates.iter().cloned().chain([gate.clone()]).collect::<Vec<_>>()
-                    });
-                }
-                let change = Change::Attach { stream: stream.id, target: target.clone() };
-                self.inner.inbox.change(change);
-                stream.routes.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        registry.subscribers.insert(target.id(), Subscriber { patterns, target });
+    fn add(&self, registry: &mut Registry, subscriber: Subscriber) {
+        registry.streams.values().for_each(|stream| self.attach(stream, &subscriber));
+        registry.subscribers.insert(subscriber.target.id(), subscriber);
         self.demand_changed();
+    }
+
+    fn attach(&self, stream: &Stream, subscriber: &Subscriber) {
+        if let Some(change) = stream.attach(subscriber) {
+            self.inner.inbox.change(change);
+            stream.gate(subscriber);
+        }
     }
 
     fn demand_changed(&self) {
         self.inner.demand.send_modify(|version| *version += 1);
     }
 
-    fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
+    fn registry(&self) -> MutexGuard<'_, Registry> {
         self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -283,16 +320,16 @@ impl Default for Bus {
 }
 
 impl Registry {
-    fn next_id(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+    fn next_subscriber(&mut self) -> u64 {
+        self.last_subscriber += 1;
+        self.last_subscriber
     }
-}
 
-fn gate(target: &Target) -> Option<Arc<Shared>> {
-    match target {
-        Target::Queue(shared) if shared.credit.is_some() => Some(shared.clone()),
-        _ => None,
+    fn place(&mut self) -> StreamId {
+        self.free.pop().unwrap_or_else(|| {
+            self.places += 1;
+            self.places - 1
+        })
     }
 }
 
@@ -303,70 +340,81 @@ impl Publisher {
 
     /// Publishes a batch without waiting for anyone: the host's own streams.
     pub(crate) fn publish_now(&self, batch: Arc<Batch>) {
-        self.stream.keep(&batch);
-        if self.stream.routes.load(Ordering::Relaxed) > 0 {
-            let gates = self.stream.gates.load();
-            let mut refused = Vec::new();
-            for gate in gates.iter() {
+        let mut reserved = Vec::new();
+        if self.stream.gated.load(Ordering::Acquire) {
+            for gate in &self.stream.gates() {
                 match gate.credit.as_ref().map(Semaphore::try_acquire) {
-                    Some(Ok(permit)) => permit.forget(),
-                    _ => {
-                        gate.lost.fetch_add(1, Ordering::Relaxed);
-                        refused.push(gate.id);
+                    Some(Ok(permit)) => {
+                        permit.forget();
+                        reserved.push(gate.clone());
                     }
+                    _ => gate.count_lost(|lost| lost.deadline += 1),
                 }
             }
-            self.hand_over(batch, &gates, refused);
         }
+        self.hand_over(batch, reserved);
     }
 
     /// Publishes a batch. Waits only for subscribers that asked to block, no longer than each
     /// allows.
     pub(crate) async fn publish(&self, batch: Arc<Batch>) {
-        self.stream.keep(&batch);
-        self.bus.inner.published.fetch_add(1, Ordering::Relaxed);
-        if self.stream.routes.load(Ordering::Relaxed) == 0 {
-            return;
+        self.bus.inner.reads.fetch_add(1, Ordering::Relaxed);
+        let mut reserved = Vec::new();
+        if self.stream.gated.load(Ordering::Acquire) {
+            self.bus.inner.inbox.keep(self.stream.id, &batch); // whoever blocks delays no page
+            reserved = reserve(&self.stream.gates()).await;
         }
-        if self.stream.gates.load().is_empty() {
-            return self.hand_over(batch, &[], Vec::new());
-        }
-        let gates = self.stream.gates.load_full();
-        let refused = reserve(&gates).await;
-        self.hand_over(batch, &gates, refused);
+        self.hand_over(batch, reserved);
     }
 
-    fn hand_over(&self, batch: Arc<Batch>, gates: &[Arc<Shared>], refused: Vec<u64>) {
-        let delivery = Delivery { stream: self.stream.id, batch, refused };
-        let Err(delivery) = self.bus.inner.inbox.push(delivery) else { return };
-        // Lost to all: what was reserved for it is given back.
-        for gate in gates.iter().filter(|gate| !delivery.refused.contains(&gate.id)) {
-            gate.lost.fetch_add(1, Ordering::Relaxed);
-            if let Some(credit) = &gate.credit {
-                credit.add_permits(1);
+    fn hand_over(&self, batch: Arc<Batch>, reserved: Vec<Arc<Shared>>) {
+        let delivery = Delivery { stream: self.stream.id, batch, reserved };
+        match self.bus.inner.inbox.publish(delivery) {
+            Ok(()) => {}
+            Err(NotQueued::Unwanted(delivery)) => {
+                delivery.reserved.iter().for_each(|shared| shared.give_credit(1));
+            }
+            Err(NotQueued::Full(delivery)) => self.lost_to_all(&delivery.reserved),
+        }
+    }
+
+    /// The bus is full: what was reserved is given back. Those that had no room have lost the
+    /// batch before.
+    #[cold]
+    fn lost_to_all(&self, reserved: &[Arc<Shared>]) {
+        for shared in reserved {
+            shared.count_lost(|lost| lost.bus += 1);
+            shared.give_credit(1);
+        }
+        for subscriber in self.bus.registry().subscribers.values() {
+            if let Target::Queue(shared) = &subscriber.target
+                && !subscriber.target.blocks()
+                && self.stream.serves(&shared.request)
+            {
+                shared.count_lost(|lost| lost.bus += 1);
             }
         }
     }
 }
 
-/// Reserves room with every subscriber that asked to block; returns those that had none in time.
-async fn reserve(gates: &[Arc<Shared>]) -> Vec<u64> {
-    let mut refused = Vec::new();
+/// Reserves room with every subscriber that asked to block; returns those that had some in time.
+async fn reserve(gates: &[Arc<Shared>]) -> Vec<Arc<Shared>> {
+    let mut reserved = Vec::new();
     for gate in gates {
         let (Some(credit), Overflow::Block(_, deadline)) = (&gate.credit, gate.request.overflow)
         else {
             continue;
         };
         match tokio::time::timeout(deadline, credit.acquire()).await {
-            Ok(Ok(permit)) => permit.forget(),
-            Ok(Err(_)) => refused.push(gate.id), // it has gone
-            Err(_) => {
-                gate.lost.fetch_add(1, Ordering::Relaxed);
-                refused.push(gate.id);
+            Ok(Ok(permit)) => {
+                permit.forget();
+                reserved.push(gate.clone());
             }
+            Ok(Err(_)) => {} // it has gone
+            Err(_) => gate.count_lost(|lost| lost.deadline += 1),
         }
     }
-    refused
+    reserved
 }
 
 impl Drop for Publisher {
@@ -378,5 +426,6 @@ impl Drop for Publisher {
             registry.streams.remove(topic);
             self.bus.inner.inbox.change(Change::Forget { stream: self.stream.id });
         }
+        registry.free.push(self.stream.id);
     }
 }

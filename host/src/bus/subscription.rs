@@ -1,80 +1,20 @@
-//! What a subscriber asks for, and where its batches wait.
+//! Where the batches of a subscriber wait, and what it lost.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use serde::Serialize;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::Bus;
-use super::topic::{Pattern, PatternError};
+use super::queue::{Batches, Queue};
+use super::request::{Overflow, Subscribe};
+use super::topic::Pattern;
 use crate::model::Batch;
-
-/// What happens when a subscriber does not keep up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overflow {
-    /// Only the newest batch of each stream waits.
-    Latest,
-    /// So many batches wait; the oldest gives way.
-    DropOldest(usize),
-    /// So many batches wait; then the publisher of a stream waits, at most so long, and the
-    /// newest is lost. For those who must not lose: it delays the collectors concerned.
-    Block(usize, Duration),
-}
-
-/// A request for batches.
-#[derive(Debug, Clone)]
-pub struct Subscribe {
-    pub(super) name: String,
-    pub(super) patterns: Vec<Pattern>,
-    pub(super) interval: Option<Duration>,
-    pub(super) overflow: Overflow,
-}
-
-impl Subscribe {
-    /// Asks for all streams whose topic a pattern selects, those that appear later included;
-    /// every batch, of which the newest 1,024 wait.
-    pub fn to(pattern: &str) -> Result<Self, PatternError> {
-        Ok(Self {
-            name: pattern.to_owned(),
-            patterns: vec![pattern.parse()?],
-            interval: None,
-            overflow: Overflow::DropOldest(1024),
-        })
-    }
-
-    /// Asks for more streams.
-    pub fn and(mut self, pattern: &str) -> Result<Self, PatternError> {
-        self.patterns.push(pattern.parse()?);
-        Ok(self)
-    }
-
-    /// Names the subscriber, for the counts of what it lost.
-    #[must_use]
-    pub fn named(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Asks for one batch of each stream per interval: a stream that is collected more slowly is
-    /// sped up, one that is collected faster is thinned out. Events are never thinned out.
-    #[must_use]
-    pub fn every(mut self, interval: Duration) -> Self {
-        self.interval = Some(interval);
-        self
-    }
-
-    /// Says what happens when the subscriber does not keep up.
-    #[must_use]
-    pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.overflow = overflow;
-        self
-    }
-}
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Counts of one subscription.
 #[derive(Debug, Clone, Serialize)]
@@ -85,213 +25,246 @@ pub struct SubscriptionStatus {
     pub patterns: Vec<Pattern>,
     /// How often it wants them, in seconds; `None`: each.
     pub interval_seconds: Option<f64>,
+    /// The predicate that records must fulfil.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// It wants one in so many events.
+    #[serde(skip_serializing_if = "is_one")]
+    pub sample: u64,
     /// What happens when it does not keep up.
     pub overflow: Overflow,
     /// Batches that reached its queue.
     pub delivered: u64,
     /// Batches that it lost.
-    pub lost: u64,
+    pub lost: Losses,
+    /// What it did not want of what came.
+    pub left_out: LeftOut,
     /// Batches that wait for it.
     pub waiting: usize,
+}
+
+fn is_one(sample: &u64) -> bool {
+    *sample == 1
+}
+
+/// Batches that a subscriber lost, by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Losses {
+    /// Its queue was full; [`Overflow::DropOldest`].
+    pub overflow: u64,
+    /// A newer one of the stream came before it was taken; [`Overflow::Latest`].
+    pub replaced: u64,
+    /// It made no room within the deadline; [`Overflow::Block`].
+    pub deadline: u64,
+    /// The bus itself was full: all subscribers of the stream lost it.
+    pub bus: u64,
+}
+
+impl Losses {
+    /// All causes together.
+    pub fn total(self) -> u64 {
+        self.by_cause().map(|(_, count)| count).iter().sum()
+    }
+
+    /// The causes by name.
+    pub fn by_cause(self) -> [(&'static str, u64); 4] {
+        let Self { overflow, replaced, deadline, bus } = self;
+        [("overflow", overflow), ("replaced", replaced), ("deadline", deadline), ("bus", bus)]
+    }
+}
+
+/// What a subscriber asked not to get, by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Batches beyond one per interval.
+    pub interval_batches: u64,
+    /// Records for which the predicate was not true.
+    pub filter_records: u64,
+    /// Events that were not the one in so many.
+    pub sample_records: u64,
 }
 
 /// The shared part of a subscription.
 pub(super) struct Shared {
     pub(super) id: u64,
     pub(super) request: Subscribe,
-    queue: Mutex<Queue>,
-    arrived: Notify,
-    pub(super) delivered: AtomicU64,
-    pub(super) lost: AtomicU64,
+    inner: Mutex<Inner>,
     /// Room in the queue that publishers reserve; only for `Overflow::Block`.
     pub(super) credit: Option<Semaphore>,
+}
+
+#[derive(Default)]
+struct Inner {
+    queue: Queue,
+    /// When the oldest batch came; only for those who gather.
+    since: Option<Instant>,
+    receiver: Option<Waker>,
+    delivered: u64,
+    lost: Losses,
+    left_out: LeftOut,
 }
 
 impl Shared {
     pub(super) fn new(id: u64, request: Subscribe) -> Self {
         let credit = match request.overflow {
-            Overflow::Block(room, _) => Some(Semaphore::new(room)),
+            Overflow::Block(room, _) => Some(Semaphore::new(room.clamp(1, Semaphore::MAX_PERMITS))),
             _ => None,
         };
-        Self {
-            id,
-            request,
-            queue: Mutex::default(),
-            arrived: Notify::new(),
-            delivered: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            credit,
-        }
+        Self { id, request, inner: Mutex::default(), credit }
     }
 
-    /// Subscribers of which this is the same get the same batches. `None`: what one gets depends
-    /// on the time, or on what it has taken already.
-    pub(super) fn group(&self) -> Option<String> {
-        let Subscribe { patterns, interval: None, overflow: Overflow::DropOldest(_), .. } =
-            &self.request
-        else {
-            return None;
-        };
-        let mut patterns: Vec<String> = patterns.iter().map(Pattern::to_string).collect();
-        patterns.sort();
-        patterns.dedup();
-        Some(patterns.join(" "))
-    }
-
-    /// Puts a batch into the queue by the policy. Never blocks.
-    pub(super) fn deliver(&self, batch: &Arc<Batch>) {
-        self.fill(1, |queue| match self.request.overflow {
-            Overflow::Latest => queue.replace(batch),
+    /// Puts batches into the queue by the policy, oldest first. Never blocks.
+    pub(super) fn deliver(&self, batches: impl ExactSizeIterator<Item = Arc<Batch>>) {
+        let count = batches.len();
+        self.fill(count, |inner| match self.request.overflow {
+            Overflow::Latest => batches.for_each(|batch| {
+                if inner.queue.replace(&batch) {
+                    inner.lost.replaced += 1;
+                } else {
+                    inner.queue.push(batch);
+                }
+            }),
             // Room for one that blocks was reserved.
             Overflow::DropOldest(_) | Overflow::Block(..) => {
-                queue.push(Waiting::One(batch.clone()));
+                batches.for_each(|batch| inner.queue.push(batch));
             }
         });
     }
 
-    /// Puts some batches into the queue, oldest first.
-    pub(super) fn deliver_all(&self, batches: impl ExactSizeIterator<Item = Arc<Batch>>) {
-        self.fill(batches.len(), |queue| {
-            batches.for_each(|batch| queue.push(Waiting::One(batch)));
-        });
+    /// Puts a list that others get too into the queue; `records` is the sum of its records.
+    pub(super) fn deliver_list(&self, list: &Arc<[Arc<Batch>]>, records: usize) {
+        self.fill(list.len(), |inner| inner.queue.push_list(list.clone(), records));
     }
 
-    /// Puts a list that others get too into the queue.
-    pub(super) fn deliver_list(&self, list: &Arc<[Arc<Batch>]>) {
-        self.fill(list.len(), |queue| queue.push(Waiting::List(list.clone(), 0)));
-    }
-
-    fn fill(&self, count: usize, fill: impl FnOnce(&mut Queue)) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = queue.length;
-        fill(&mut queue);
+    fn fill(&self, count: usize, fill: impl FnOnce(&mut Inner)) {
+        let mut inner = self.lock();
+        let before = inner.queue.batches();
+        fill(&mut inner);
         if let Overflow::DropOldest(room) = self.request.overflow {
-            while queue.length > room.max(1) {
-                drop(queue.pop());
+            while inner.queue.batches() > room.max(1) {
+                drop(inner.queue.pop());
+                inner.lost.overflow += 1;
             }
         }
-        let lost = before + count - queue.length;
-        drop(queue);
-        if lost > 0 {
-            self.lost.fetch_add(lost as u64, Ordering::Relaxed);
+        inner.delivered += count as u64;
+        if before == 0 && self.request.gather.is_some() {
+            inner.since = Some(Instant::now());
         }
-        // Only the dispatcher writes it.
-        let delivered = self.delivered.load(Ordering::Relaxed) + count as u64;
-        self.delivered.store(delivered, Ordering::Relaxed);
-        if before == 0 {
-            self.arrived.notify_one();
+        // Once when something comes, and once when there is enough for those who gather.
+        let wake = before == 0 || self.is_full(&inner.queue);
+        let receiver = if wake { inner.receiver.take() } else { None };
+        drop(inner);
+        if let Some(receiver) = receiver {
+            receiver.wake();
         }
+    }
+
+    /// Whether one who gathers need wait no longer.
+    fn is_full(&self, queue: &Queue) -> bool {
+        let Some((records, _)) = self.request.gather else { return queue.batches() > 0 };
+        let room = match self.request.overflow {
+            Overflow::Latest => usize::MAX,
+            Overflow::DropOldest(room) | Overflow::Block(room, _) => room.max(1),
+        };
+        queue.batches() > 0 && (queue.records() >= records || queue.batches() >= room)
+    }
+
+    pub(super) fn count_lost(&self, count: impl FnOnce(&mut Losses)) {
+        count(&mut self.lock().lost);
+    }
+
+    pub(super) fn count_left_out(&self, more: LeftOut) {
+        let left_out = &mut self.lock().left_out;
+        left_out.interval_batches += more.interval_batches;
+        left_out.filter_records += more.filter_records;
+        left_out.sample_records += more.sample_records;
     }
 
     fn pop(&self) -> Option<Arc<Batch>> {
-        let batch = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let batch = self.lock().queue.pop();
         self.give_credit(usize::from(batch.is_some()));
         batch
     }
 
-    fn take(&self) -> Batches {
-        let queue = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
-        self.give_credit(queue.length);
-        Batches(queue)
+    fn poll_pop(&self, context: &Context<'_>) -> Poll<Arc<Batch>> {
+        let mut inner = self.lock();
+        let Some(batch) = inner.queue.pop() else {
+            wait(&mut inner.receiver, context);
+            return Poll::Pending;
+        };
+        drop(inner);
+        self.give_credit(1);
+        Poll::Ready(batch)
     }
 
-    fn give_credit(&self, taken: usize) {
+    /// All that waits, at least one.
+    fn poll_take(&self, context: &Context<'_>) -> Poll<Batches> {
+        let mut inner = self.lock();
+        if inner.queue.batches() == 0 {
+            wait(&mut inner.receiver, context);
+            return Poll::Pending;
+        }
+        let queue = std::mem::take(&mut inner.queue);
+        drop(inner);
+        self.give_credit(queue.batches());
+        Poll::Ready(Batches(queue))
+    }
+
+    /// When the first of what waits came.
+    fn poll_first(&self, context: &Context<'_>) -> Poll<Instant> {
+        let mut inner = self.lock();
+        match inner.since {
+            Some(since) if inner.queue.batches() > 0 => Poll::Ready(since),
+            _ => {
+                wait(&mut inner.receiver, context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Whether enough waits.
+    fn poll_full(&self, context: &Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if self.is_full(&inner.queue) {
+            return Poll::Ready(());
+        }
+        wait(&mut inner.receiver, context);
+        Poll::Pending
+    }
+
+    /// Makes room for more, if publishers reserve it.
+    pub(super) fn give_credit(&self, taken: usize) {
         if let Some(credit) = self.credit.as_ref().filter(|_| taken > 0) {
             credit.add_permits(taken);
         }
     }
 
     pub(super) fn status(&self) -> SubscriptionStatus {
+        let inner = self.lock();
+        let request = &self.request;
         SubscriptionStatus {
-            name: self.request.name.clone(),
-            patterns: self.request.patterns.clone(),
-            interval_seconds: self.request.interval.map(|interval| interval.as_secs_f64()),
-            overflow: self.request.overflow,
-            delivered: self.delivered.load(Ordering::Relaxed),
-            lost: self.lost.load(Ordering::Relaxed),
-            waiting: self.queue.lock().unwrap_or_else(PoisonError::into_inner).length,
+            name: request.name.clone(),
+            patterns: request.patterns.clone(),
+            interval_seconds: request.interval.map(|interval| interval.as_secs_f64()),
+            filter: request.filter.as_ref().map(ToString::to_string),
+            sample: request.sample,
+            overflow: request.overflow,
+            delivered: inner.delivered,
+            lost: inner.lost,
+            left_out: inner.left_out,
+            waiting: inner.queue.batches(),
         }
     }
-}
 
-/// Batches that wait for a subscriber.
-#[derive(Default)]
-struct Queue {
-    entries: VecDeque<Waiting>,
-    /// Batches, not entries.
-    length: usize,
-}
-
-enum Waiting {
-    One(Arc<Batch>),
-    /// A list that subscribers share, from this index on.
-    List(Arc<[Arc<Batch>]>, usize),
-}
-
-impl Waiting {
-    fn batches(&self) -> &[Arc<Batch>] {
-        match self {
-            Self::One(batch) => std::slice::from_ref(batch),
-            Self::List(list, next) => list.get(*next..).unwrap_or_default(),
-        }
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Queue {
-    fn push(&mut self, waiting: Waiting) {
-        self.length += waiting.batches().len();
-        self.entries.push_back(waiting);
-    }
-
-    /// The oldest.
-    fn pop(&mut self) -> Option<Arc<Batch>> {
-        let front = self.entries.front_mut()?;
-        if let Waiting::List(list, next) = front
-            && *next + 1 < list.len()
-        {
-            let batch = list[*next].clone();
-            *next += 1;
-            self.length -= 1;
-            return Some(batch);
-        }
-        let batch = match self.entries.pop_front()? {
-            Waiting::One(batch) => batch,
-            Waiting::List(list, next) => list.get(next)?.clone(),
-        };
-        self.length -= 1;
-        Some(batch)
-    }
-
-    /// Puts a batch in the place of an older one of its stream.
-    fn replace(&mut self, batch: &Arc<Batch>) {
-        let same = |entry: &Waiting| match entry {
-            Waiting::One(older) => Arc::ptr_eq(&older.stream, &batch.stream),
-            Waiting::List(..) => false,
-        };
-        match self.entries.iter_mut().find(|entry| same(entry)) {
-            Some(entry) => *entry = Waiting::One(batch.clone()),
-            None => self.push(Waiting::One(batch.clone())),
-        }
-    }
-}
-
-/// Batches that were taken together, oldest first.
-pub struct Batches(Queue);
-
-impl Batches {
-    /// Looks at each. Cheaper than taking each by itself: nothing is counted up or down.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Batch>> {
-        self.0.entries.iter().flat_map(Waiting::batches)
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.length
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.length == 0
+fn wait(receiver: &mut Option<Waker>, context: &Context<'_>) {
+    match receiver {
+        Some(waker) => waker.clone_from(context.waker()),
+        None => *receiver = Some(context.waker().clone()),
     }
 }
 
@@ -304,23 +277,22 @@ pub struct Subscription {
 impl Subscription {
     /// The next batch. Cancel-safe. Waits for ever if none comes.
     pub async fn recv(&mut self) -> Arc<Batch> {
-        loop {
-            if let Some(batch) = self.shared.pop() {
-                return batch;
-            }
-            self.shared.arrived.notified().await;
-        }
+        poll_fn(|context| self.shared.poll_pop(context)).await
     }
 
-    /// All batches that wait, at least one. Cancel-safe. Waits for ever if none comes.
+    /// All batches that wait, at least one; as many as [`Subscribe::gather`] says. Cancel-safe.
+    /// Waits for ever if none comes.
     pub async fn recv_many(&mut self) -> Batches {
-        loop {
-            let batches = self.shared.take();
-            if !batches.is_empty() {
-                return batches;
+        if let Some((_, within)) = self.shared.request.gather {
+            let first = poll_fn(|context| self.shared.poll_first(context)).await;
+            let full = poll_fn(|context| self.shared.poll_full(context));
+            match first.checked_add(within) {
+                // Either way there is something to take.
+                Some(until) => drop(tokio::time::timeout_at(until, full).await),
+                None => full.await,
             }
-            self.shared.arrived.notified().await;
         }
+        poll_fn(|context| self.shared.poll_take(context)).await
     }
 
     /// The next batch, if one waits.
@@ -336,7 +308,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.bus.unsubscribe(self.shared.id);
+        self.bus.unsubscribe(&self.shared);
         if let Some(credit) = &self.shared.credit {
             credit.close(); // publishers that wait for it go on
         }

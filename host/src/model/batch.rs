@@ -132,6 +132,18 @@ impl Batch {
         Self { stream, generation, sequence, wall, monotonic, due, rows, columns, json }
     }
 
+    /// The same read with only these of its records, in this order.
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+        let columns = self.columns.iter().map(|column| column.select(rows)).collect();
+        Self {
+            stream: self.stream.clone(),
+            rows: rows.len(),
+            columns,
+            json: OnceLock::new(),
+            ..*self
+        }
+    }
+
     /// Number of records.
     pub fn rows(&self) -> usize {
         self.rows
@@ -165,6 +177,30 @@ impl ColumnData {
             values.iter().map(|value| u8::from(value.is_some())).collect()
         };
         let data = Data::F64(values.into_iter().map(Option::unwrap_or_default).collect());
+        Self { data, validity }
+    }
+
+    /// Only these rows; one that is not there is missing.
+    fn select(&self, rows: &[usize]) -> Self {
+        fn of<T: Copy + Default>(values: &[T], rows: &[usize]) -> Vec<T> {
+            rows.iter().map(|row| values.get(*row).copied().unwrap_or_default()).collect()
+        }
+        let data = match &self.data {
+            Data::U64(values) => Data::U64(of(values, rows)),
+            Data::I64(values) => Data::I64(of(values, rows)),
+            Data::F64(values) => Data::F64(of(values, rows)),
+            Data::Bool(values) => Data::Bool(of(values, rows)),
+            Data::Text { ends, bytes } => {
+                let (mut chosen, mut chosen_ends) = (Vec::new(), Vec::new());
+                for row in rows {
+                    let item = text(ends, bytes, *row).unwrap_or_default();
+                    chosen.extend_from_slice(item.as_bytes());
+                    chosen_ends.push(chosen.len() as u32); // no longer than what it is taken from
+                }
+                Data::Text { ends: chosen_ends, bytes: chosen }
+            }
+        };
+        let validity = if self.validity.is_empty() { Vec::new() } else { of(&self.validity, rows) };
         Self { data, validity }
     }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use dropsonde_plugin_api::schema::{ColumnSchema, Role};
 
+use crate::bus::SubscriptionStatus;
 use crate::control::{OwnUse, Status};
 use crate::model::{Batch, Histogram, StreamInfo, Value};
 
@@ -226,24 +227,58 @@ impl Page {
         ] {
             self.add(name, "counter", help, "", value as f64);
         }
+        self.subscriptions(&status.bus.subscriptions);
+    }
+
+    fn subscriptions(&mut self, subscriptions: &[SubscriptionStatus]) {
         // Several may have one name.
-        let mut by_name: BTreeMap<&str, [u64; 3]> = BTreeMap::new();
-        for subscription in &status.bus.subscriptions {
-            let counts = by_name.entry(&subscription.name).or_default();
-            counts[0] += subscription.lost;
-            counts[1] += subscription.delivered;
-            counts[2] += subscription.waiting as u64;
+        let mut by_name: BTreeMap<&str, Vec<&SubscriptionStatus>> = BTreeMap::new();
+        for subscription in subscriptions {
+            by_name.entry(&subscription.name).or_default().push(subscription);
         }
-        for (name, [lost, delivered, waiting]) in by_name {
-            let labels = label_set([("subscription", name)]);
-            let help = "Batches that a subscription lost because it did not keep up.";
-            let name = "dropsonde_subscription_lost_total";
-            self.add(name, "counter", help, &labels, lost as f64);
-            let help = "Batches that reached a subscription's queue.";
-            let name = "dropsonde_subscription_delivered_total";
-            self.add(name, "counter", help, &labels, delivered as f64);
+        for (subscription, all) in by_name {
+            let sum = |count: fn(&SubscriptionStatus) -> u64| {
+                all.iter().map(|one| count(one)).sum::<u64>() as f64
+            };
+            let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
+            for (cause, count) in all.iter().flat_map(|one| one.lost.by_cause()) {
+                *causes.entry(cause).or_default() += count;
+            }
+            for (cause, count) in causes {
+                let labels = label_set([("subscription", subscription), ("cause", cause)]);
+                let help = "Batches that a subscription lost, by cause.";
+                let name = "dropsonde_subscription_lost_total";
+                self.add(name, "counter", help, &labels, count as f64);
+            }
+            let labels = label_set([("subscription", subscription)]);
+            for (name, help, count) in [
+                (
+                    "delivered",
+                    "Batches that reached a subscription's queue.",
+                    sum(|one| one.delivered),
+                ),
+                (
+                    "interval_batches",
+                    "Batches that a subscription did not want: more than one per interval.",
+                    sum(|one| one.left_out.interval_batches),
+                ),
+                (
+                    "filter_records",
+                    "Records that a subscription's filter left out.",
+                    sum(|one| one.left_out.filter_records),
+                ),
+                (
+                    "sample_records",
+                    "Events that a subscription's sampling left out.",
+                    sum(|one| one.left_out.sample_records),
+                ),
+            ] {
+                let name = format!("dropsonde_subscription_{name}_total");
+                self.add(&name, "counter", help, &labels, count);
+            }
             let help = "Batches that wait for a subscription.";
-            self.add("dropsonde_subscription_waiting", "gauge", help, &labels, waiting as f64);
+            let waiting = sum(|one| one.waiting as u64);
+            self.add("dropsonde_subscription_waiting", "gauge", help, &labels, waiting);
         }
     }
 

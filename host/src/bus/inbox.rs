@@ -1,0 +1,181 @@
+//! Where publishers leave batches, and changes of who gets them, for the dispatcher.
+//!
+//! One lock serves a publish: it keeps the stream's last batch and queues it. The dispatcher
+//! takes all that waits at once, and is woken only if it sleeps.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::dispatcher::Target;
+use super::filter::Bound;
+use super::subscription::Shared;
+use crate::model::Batch;
+use crate::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Batches that wait for the dispatcher. It only hands over, so this many wait only if the
+/// executor stalls.
+const QUEUE: usize = 4096;
+
+/// Place of a stream on the bus; given out again when its publisher has gone.
+pub(super) type StreamId = usize;
+
+/// A batch on its way.
+pub(super) struct Delivery {
+    pub(super) stream: StreamId,
+    pub(super) batch: Arc<Batch>,
+    /// The subscribers that asked to block and have room for it.
+    pub(super) reserved: Vec<Arc<Shared>>,
+}
+
+/// A change of the routes. Changes are never lost, and take effect after the batches that were
+/// published before them and before those that are published after.
+pub(super) enum Change {
+    Attach { stream: StreamId, target: Target, filter: Option<Arc<Bound>> },
+    Detach { streams: Vec<StreamId>, subscriber: Arc<Shared> },
+    Forget { stream: StreamId },
+}
+
+/// Why a batch is not on its way.
+pub(super) enum NotQueued {
+    /// Nobody subscribes.
+    Unwanted(Delivery),
+    /// The queue is full: it is lost to all subscribers.
+    Full(Delivery),
+}
+
+pub(super) enum Entry {
+    Delivery(Delivery),
+    Change(Change),
+}
+
+#[derive(Default)]
+pub(super) struct Inbox {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    entries: Vec<Entry>,
+    /// How many of them are batches.
+    batches: usize,
+    streams: Vec<Place>,
+    /// The dispatcher, if it sleeps.
+    dispatcher: Option<Waker>,
+    overflowed: u64,
+    ended: bool,
+}
+
+#[derive(Default)]
+struct Place {
+    latest: Option<Arc<Batch>>,
+    /// Its subscribers; a batch that nobody waits for is not queued.
+    routes: usize,
+}
+
+impl Inbox {
+    /// Leaves a batch; never waits. Either way it is the stream's last.
+    pub(super) fn publish(&self, delivery: Delivery) -> Result<(), NotQueued> {
+        let mut waiting = self.lock();
+        let full = waiting.batches >= QUEUE;
+        let place = waiting.place(delivery.stream);
+        let old = place.latest.replace(delivery.batch.clone());
+        if place.routes == 0 {
+            drop(waiting);
+            drop(old); // freed outside the lock
+            return Err(NotQueued::Unwanted(delivery));
+        }
+        if full {
+            waiting.overflowed += 1;
+            return Err(NotQueued::Full(delivery));
+        }
+        waiting.batches += 1;
+        waiting.entries.push(Entry::Delivery(delivery));
+        let sleeping = waiting.dispatcher.take();
+        drop(waiting);
+        drop(old); // the same
+        if let Some(dispatcher) = sleeping {
+            dispatcher.wake();
+        }
+        Ok(())
+    }
+
+    /// Keeps a batch as its stream's last, before it is published.
+    pub(super) fn keep(&self, stream: StreamId, batch: &Arc<Batch>) {
+        let old = self.lock().place(stream).latest.replace(batch.clone());
+        drop(old); // freed outside the lock
+    }
+
+    pub(super) fn change(&self, change: Change) {
+        let mut waiting = self.lock();
+        match &change {
+            Change::Attach { stream, .. } => waiting.place(*stream).routes += 1,
+            Change::Detach { streams, .. } => {
+                for stream in streams {
+                    let place = waiting.place(*stream);
+                    place.routes = place.routes.saturating_sub(1);
+                }
+            }
+            Change::Forget { stream } => *waiting.place(*stream) = Place::default(),
+        }
+        waiting.entries.push(Entry::Change(change));
+        let sleeping = waiting.dispatcher.take();
+        drop(waiting);
+        if let Some(dispatcher) = sleeping {
+            dispatcher.wake();
+        }
+    }
+
+    /// Makes room for a stream.
+    pub(super) fn open(&self, stream: StreamId) {
+        self.lock().place(stream);
+    }
+
+    /// The last batch of a stream.
+    pub(super) fn latest(&self, stream: StreamId) -> Option<Arc<Batch>> {
+        self.lock().streams.get(stream)?.latest.clone()
+    }
+
+    /// Batches that no subscriber got because the queue was full.
+    pub(super) fn overflowed(&self) -> u64 {
+        self.lock().overflowed
+    }
+
+    /// Nothing more comes.
+    pub(super) fn end(&self) {
+        let mut waiting = self.lock();
+        waiting.ended = true;
+        let sleeping = waiting.dispatcher.take();
+        drop(waiting);
+        if let Some(dispatcher) = sleeping {
+            dispatcher.wake();
+        }
+    }
+
+    /// All that waits, in order, put into `entries`, which must be empty; false at the end.
+    pub(super) fn poll_take(&self, entries: &mut Vec<Entry>, context: &Context<'_>) -> Poll<bool> {
+        let mut waiting = self.lock();
+        if waiting.entries.is_empty() {
+            if waiting.ended {
+                return Poll::Ready(false);
+            }
+            waiting.dispatcher = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        std::mem::swap(&mut waiting.entries, entries);
+        waiting.batches = 0;
+        Poll::Ready(true)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn place(&mut self, stream: StreamId) -> &mut Place {
+        if self.streams.len() <= stream {
+            self.streams.resize_with(stream + 1, Place::default);
+        }
+        &mut self.streams[stream]
+    }
+}
