@@ -48,7 +48,7 @@ async fn watch(sources: Sources, topic: &str, batches: usize) -> Result<(), Box<
     println!("reads of all streams {}", counts.reads);
     println!("reads saved {}", counts.reads_saved);
     for subscriber in counts.subscriptions {
-        println!("{} got {}, lost {}", subscriber.name, subscriber.delivered, subscriber.lost);
+        println!("{} got {}, lost {}", subscriber.name, subscriber.delivered, subscriber.lost.total());
     }
     Ok(())
 }

@@ -97,7 +97,7 @@ impl Flood {
     /// Events that were taken; batches that reached the queue, and those that gave way there.
     fn counts(&self) -> [u64; 3] {
         let status = &self.host.bus().status().subscriptions[0];
-        [self.received.load(Ordering::Relaxed), status.delivered, status.lost]
+        [self.received.load(Ordering::Relaxed), status.delivered, status.lost.total()]
     }
 
     fn end(self) {

@@ -118,7 +118,7 @@ impl OnBus {
                 }
             }
         });
-        let lost: u64 = self.bus.status().subscriptions.iter().map(|one| one.lost).sum();
+        let lost: u64 = self.bus.status().subscriptions.iter().map(|one| one.lost.total()).sum();
         assert_eq!(lost, 0, "a subscriber lost batches");
     }
 
