@@ -61,12 +61,17 @@ pub(crate) enum Way {
 /// A bus with one stream and its subscribers.
 pub(crate) struct OnBus {
     runtime: Runtime,
-    source: Source,
     batch: Arc<Batch>,
     way: Way,
     subscribers: usize,
-    queues: Vec<Subscription>,
+    /// With the task that publishes while it runs.
+    ends: Option<Ends>,
     bus: Bus,
+}
+
+struct Ends {
+    source: Source,
+    queues: Vec<Subscription>,
 }
 
 impl OnBus {
@@ -90,13 +95,14 @@ impl OnBus {
             }
         }
         drop(context);
-        Self { runtime, source, batch, way, subscribers, queues, bus }
+        Self { runtime, batch, way, subscribers, ends: Some(Ends { source, queues }), bus }
     }
 
     /// Adds a subscription, which nobody reads.
     pub(crate) fn also(&mut self, pattern: &str) {
         let _context = self.runtime.enter();
-        self.queues.push(self.bus.subscribe(Subscribe::to(pattern).unwrap()));
+        let subscription = self.bus.subscribe(Subscribe::to(pattern).unwrap());
+        self.ends.as_mut().unwrap().queues.push(subscription);
     }
 
     /// Publishes so many, in bursts, and sees each delivered.
@@ -104,20 +110,26 @@ impl OnBus {
         self.in_bursts(published, BURST);
     }
 
+    /// From a task, as the host's collectors do: to wake the future that a runtime blocks on
+    /// takes system calls.
     fn in_bursts(&mut self, published: usize, burst: usize) {
-        self.runtime.block_on(async {
+        let (subscribers, way, batch) = (self.subscribers, self.way, self.batch.clone());
+        let mut ends = self.ends.take().unwrap();
+        let publisher = self.runtime.spawn(async move {
             for _ in 0..published / burst {
-                expect(burst * self.subscribers);
+                expect(burst * subscribers);
                 for _ in 0..burst {
-                    self.source.publish(self.batch.clone()).await;
+                    ends.source.publish(batch.clone()).await;
                 }
-                if self.way == Way::Queue {
-                    take(&mut self.queues[..self.subscribers], burst).await;
+                if way == Way::Queue {
+                    take(&mut ends.queues[..subscribers], burst).await;
                 } else {
                     complete().await;
                 }
             }
+            ends
         });
+        self.ends = Some(self.runtime.block_on(publisher).unwrap());
         let lost: u64 = self.bus.status().subscriptions.iter().map(|one| one.lost.total()).sum();
         assert_eq!(lost, 0, "a subscriber lost batches");
     }

@@ -48,11 +48,16 @@ impl Rings {
 /// tokio's broadcast channel, on the same kind of runtime.
 pub(crate) struct Broadcast {
     runtime: Runtime,
+    /// With the task that publishes while it runs.
+    ends: Option<Ends>,
+    subscribers: usize,
+    batch: Arc<Batch>,
+}
+
+struct Ends {
     sender: Sender<Arc<Batch>>,
     /// Empty if the receivers are tasks.
     receivers: Vec<Receiver<Arc<Batch>>>,
-    subscribers: usize,
-    batch: Arc<Batch>,
 }
 
 impl Broadcast {
@@ -68,7 +73,7 @@ impl Broadcast {
                 receivers.push(receiver);
             }
         }
-        Self { runtime, sender, receivers, subscribers, batch }
+        Self { runtime, ends: Some(Ends { sender, receivers }), subscribers, batch }
     }
 
     pub(crate) fn per_delivery(&mut self, effort: Effort) -> f64 {
@@ -85,22 +90,26 @@ impl Broadcast {
     }
 
     fn run(&mut self, published: usize, burst: usize) {
-        self.runtime.block_on(async {
+        let (subscribers, batch) = (self.subscribers, self.batch.clone());
+        let mut ends = self.ends.take().unwrap();
+        let publisher = self.runtime.spawn(async move {
             for _ in 0..published / burst {
-                expect(burst * self.subscribers);
+                expect(burst * subscribers);
                 for _ in 0..burst {
-                    assert!(self.sender.send(self.batch.clone()).is_ok(), "nobody listens");
+                    assert!(ends.sender.send(batch.clone()).is_ok(), "nobody listens");
                 }
-                if self.receivers.is_empty() {
+                if ends.receivers.is_empty() {
                     complete().await;
                 }
-                for receiver in &mut self.receivers {
+                for receiver in &mut ends.receivers {
                     while let Ok(batch) = receiver.try_recv() {
                         black_box(batch);
                     }
                 }
             }
+            ends
         });
+        self.ends = Some(self.runtime.block_on(publisher).unwrap());
     }
 }
 

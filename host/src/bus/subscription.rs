@@ -66,6 +66,16 @@ impl Losses {
         self.by_cause().map(|(_, count)| count).iter().sum()
     }
 
+    /// What has been lost since.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            overflow: self.overflow - before.overflow,
+            replaced: self.replaced - before.replaced,
+            deadline: self.deadline - before.deadline,
+            bus: self.bus - before.bus,
+        }
+    }
+
     /// The causes by name.
     pub fn by_cause(self) -> [(&'static str, u64); 4] {
         let Self { overflow, replaced, deadline, bus } = self;

@@ -41,6 +41,11 @@ pub enum PatternError {
 }
 
 impl Pattern {
+    /// Whether it may select more than one topic.
+    pub fn is_wild(&self) -> bool {
+        self.tokens.iter().any(|token| !matches!(token, Token::Is(_)))
+    }
+
     /// Whether a topic is selected.
     pub fn matches(&self, topic: &str) -> bool {
         let mut tokens = topic.split('.');

@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::follow::{self, FollowError};
 use super::{
     Listener, explain as explain_sink, graph as graph_sink, json as json_sink, prometheus,
 };
@@ -42,6 +43,7 @@ fn router(host: Host) -> Router {
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/status", get(status))
         .route("/api/v1/explain", get(explain))
+        .route("/api/v1/stream", get(stream))
         .route("/api/v1/{collector}", get(graph))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -100,6 +102,22 @@ async fn explain(State(host): State<Host>, asked: Result<Query<Name>, QueryRejec
             let text = format!("{}; write ?of=network.interfaces.bytes_recv", error.body_text());
             failed(StatusCode::BAD_REQUEST, &text)
         }
+    }
+}
+
+/// Batches as they come.
+async fn stream(
+    State(host): State<Host>,
+    asked: Result<Query<follow::Asked>, QueryRejection>,
+) -> Response {
+    let asked = match asked {
+        Ok(Query(asked)) => asked,
+        Err(error) => return failed(StatusCode::BAD_REQUEST, &error.body_text()),
+    };
+    match follow::follow(&host, &asked) {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response(),
+        Err(error @ FollowError::Wrong(_)) => failed(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error @ FollowError::Unknown(_)) => failed(StatusCode::NOT_FOUND, &error.to_string()),
     }
 }
 
@@ -197,7 +215,7 @@ async fn readyz(State(host): State<Host>) -> Response {
 async fn not_found() -> Response {
     failed(
         StatusCode::NOT_FOUND,
-        "no such page; there are /metrics, /api/v1/snapshot, /api/v1/plugins, /api/v1/collectors, /api/v1/streams, /api/v1/status, /api/v1/explain, /healthz and /readyz, and /api/v1/COLLECTOR for a collector that has a graph",
+        "no such page; there are /metrics, /api/v1/snapshot, /api/v1/plugins, /api/v1/collectors, /api/v1/streams, /api/v1/stream, /api/v1/status, /api/v1/explain, /healthz and /readyz, and /api/v1/COLLECTOR for a collector that has a graph",
     )
 }
 

@@ -2,6 +2,7 @@
 //! schema and batch.
 
 mod explain;
+mod follow;
 mod graph;
 pub(crate) mod http;
 pub(crate) mod json;
