@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::Effort;
 use crate::measure::{in_turn, per_call};
-use crate::reference::{Broadcast, Rings};
+use crate::reference::{Broadcast, Rings, Wakes};
 use crate::table::{Figure, Row};
 
 /// Batches that are published together, as the collectors that are due together give them.
@@ -185,7 +185,7 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
     rows
 }
 
-fn to_many(effort: Effort, subscribers: usize) -> [Row; 7] {
+fn to_many(effort: Effort, subscribers: usize) -> [Row; 8] {
     let mut queue = OnBus::new(Way::Queue, subscribers);
     let mut tasks = OnBus::new(Way::Task, subscribers);
     let mut together = OnBus::new(Way::Together, subscribers);
@@ -193,7 +193,8 @@ fn to_many(effort: Effort, subscribers: usize) -> [Row; 7] {
     let mut rings = Rings::new(subscribers, queue.batch.clone());
     let mut broadcast = Broadcast::new(subscribers, queue.batch.clone(), false);
     let mut broadcast_tasks = Broadcast::new(subscribers, queue.batch.clone(), true);
-    let [queue, tasks, together, inline, rings, broadcast, broadcast_tasks] = in_turn(
+    let mut wakes = Wakes::new(subscribers);
+    let [queue, tasks, together, inline, rings, broadcast, broadcast_tasks, wakes] = in_turn(
         effort,
         [
             &mut || queue.per_delivery(effort, BURST),
@@ -203,6 +204,7 @@ fn to_many(effort: Effort, subscribers: usize) -> [Row; 7] {
             &mut || rings.per_delivery(effort),
             &mut || broadcast.per_delivery(effort),
             &mut || broadcast_tasks.per_delivery(effort),
+            &mut || wakes.per_delivery(effort),
         ],
     )
     .map(Figure::Nanoseconds);
@@ -219,6 +221,12 @@ fn to_many(effort: Effort, subscribers: usize) -> [Row; 7] {
             together,
             "`tokio::broadcast`, as many tasks",
             broadcast_tasks,
+        ),
+        Row::new(
+            work("tasks that take all that wait"),
+            together,
+            "as many tasks woken once a burst, nothing handed over",
+            wakes,
         ),
         Row::new(work("inline callbacks"), inline, ring, rings),
     ]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use dropsonde::Batch;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, Receiver, Sender};
 
 use crate::Effort;
@@ -117,5 +118,52 @@ async fn receive(mut receiver: Receiver<Arc<Batch>>) {
     while let Ok(batch) = receiver.recv().await {
         black_box(batch);
         count();
+    }
+}
+
+/// As many tasks as a publisher, a dispatcher and its subscribers, that wake each other once a
+/// burst, and hand nothing over.
+pub(crate) struct Wakes {
+    runtime: Runtime,
+    first: Arc<Notify>,
+    subscribers: usize,
+}
+
+impl Wakes {
+    pub(crate) fn new(subscribers: usize) -> Self {
+        let runtime = crate::runtime();
+        let first = Arc::new(Notify::new());
+        let others: Vec<_> = (0..subscribers).map(|_| Arc::new(Notify::new())).collect();
+        for woken in others.clone() {
+            runtime.spawn(async move {
+                loop {
+                    woken.notified().await;
+                    count();
+                }
+            });
+        }
+        let dispatcher = first.clone();
+        runtime.spawn(async move {
+            loop {
+                dispatcher.notified().await;
+                others.iter().for_each(|other| other.notify_one());
+            }
+        });
+        Self { runtime, first, subscribers }
+    }
+
+    pub(crate) fn per_delivery(&mut self, effort: Effort) -> f64 {
+        let published = publishes(effort, self.subscribers);
+        let (first, subscribers) = (self.first.clone(), self.subscribers);
+        per_call((published * subscribers) as u64, || {
+            let waking = self.runtime.spawn(async move {
+                for _ in 0..published / BURST {
+                    expect(subscribers);
+                    first.notify_one();
+                    complete().await;
+                }
+            });
+            self.runtime.block_on(waking).unwrap();
+        })
     }
 }

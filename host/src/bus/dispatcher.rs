@@ -10,7 +10,7 @@ use std::time::Duration;
 use dropsonde_plugin_api::schema::StreamKind;
 
 use super::filter::Bound;
-use super::inbox::{Change, Delivery, Entry, Inbox, StreamId};
+use super::inbox::{Change, Entry, Inbox, StreamId};
 use super::subscription::{LeftOut, Shared};
 use crate::model::Batch;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -102,23 +102,13 @@ pub(super) async fn run(inbox: Arc<Inbox>, shared_reads: Arc<AtomicU64>) {
     let mut routes = Routes::default();
     let mut entries = Vec::new();
     while poll_fn(|context| inbox.poll_take(&mut entries, context)).await {
-        let mut saved = 0;
-        for (index, entry) in entries.drain(..).enumerate() {
-            match entry {
-                Entry::Delivery(delivery) => saved += routes.deliver(delivery),
-                Entry::Change(change) => {
-                    routes.hand_out(); // to those who were there
-                    routes.apply(change);
-                }
-            }
-            if index % TURN == TURN - 1 {
-                routes.hand_out();
-                tokio::task::yield_now().await;
-            }
-        }
-        routes.hand_out();
-        if saved > 0 {
+        loop {
+            let saved = routes.serve(entries.drain(..entries.len().min(TURN)));
             shared_reads.fetch_add(saved, Ordering::Relaxed);
+            if entries.is_empty() {
+                break;
+            }
+            tokio::task::yield_now().await;
         }
         entries.shrink_to(TURN); // a flood is over some time
     }
@@ -128,6 +118,24 @@ pub(super) async fn run(inbox: Arc<Inbox>, shared_reads: Arc<AtomicU64>) {
 const LIST: usize = 64;
 
 impl Routes {
+    /// Hands over what has come; says how many reads that saved.
+    fn serve(&mut self, entries: impl Iterator<Item = Entry>) -> u64 {
+        let mut saved = 0;
+        for entry in entries {
+            match entry {
+                Entry::Batch { stream, batch, reserved } => {
+                    saved += self.deliver(stream, batch, reserved.as_deref().unwrap_or_default());
+                }
+                Entry::Change(change) => {
+                    self.hand_out(); // to those who were there
+                    self.apply(*change);
+                }
+            }
+        }
+        self.hand_out();
+        saved
+    }
+
     fn apply(&mut self, change: Change) {
         match change {
             Change::Attach { stream, target, filter } => self.attach(stream, target, filter),
@@ -188,13 +196,12 @@ impl Routes {
     }
 
     /// Hands a batch over, or gathers it; says how many reads that saved.
-    fn deliver(&mut self, delivery: Delivery) -> u64 {
-        let Delivery { stream, batch, reserved } = delivery;
+    fn deliver(&mut self, stream: StreamId, batch: Arc<Batch>, reserved: &[Arc<Shared>]) -> u64 {
         if self.streams.len() <= stream {
             self.streams.resize_with(stream + 1, StreamRoutes::default);
         }
         let routes = &mut self.streams[stream];
-        for shared in &reserved {
+        for shared in reserved {
             if !routes.single.iter().any(|(id, _)| *id == shared.id) {
                 shared.give_credit(1); // the stream has been replaced
             }

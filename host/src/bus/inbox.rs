@@ -19,13 +19,8 @@ const QUEUE: usize = 4096;
 /// Place of a stream on the bus; given out again when its publisher has gone.
 pub(super) type StreamId = usize;
 
-/// A batch on its way.
-pub(super) struct Delivery {
-    pub(super) stream: StreamId,
-    pub(super) batch: Arc<Batch>,
-    /// The subscribers that asked to block and have room for it.
-    pub(super) reserved: Vec<Arc<Shared>>,
-}
+/// The subscribers that asked to block and have room for a batch; none of them, mostly.
+pub(super) type Reserved = Option<Box<[Arc<Shared>]>>;
 
 /// A change of the routes. Changes are never lost, and take effect after the batches that were
 /// published before them and before those that are published after.
@@ -35,17 +30,18 @@ pub(super) enum Change {
     Forget { stream: StreamId },
 }
 
-/// Why a batch is not on its way.
+/// Why a batch is not on its way; what was reserved for it.
 pub(super) enum NotQueued {
     /// Nobody subscribes.
-    Unwanted(Delivery),
+    Unwanted(Reserved),
     /// The queue is full: it is lost to all subscribers.
-    Full(Delivery),
+    Full(Reserved),
 }
 
+/// What waits; small, since each batch is one.
 pub(super) enum Entry {
-    Delivery(Delivery),
-    Change(Change),
+    Batch { stream: StreamId, batch: Arc<Batch>, reserved: Reserved },
+    Change(Box<Change>),
 }
 
 #[derive(Default)]
@@ -74,22 +70,29 @@ struct Place {
 
 impl Inbox {
     /// Leaves a batch; never waits. Either way it is the stream's last.
-    pub(super) fn publish(&self, delivery: Delivery) -> Result<(), NotQueued> {
+    pub(super) fn publish(
+        &self,
+        stream: StreamId,
+        batch: Arc<Batch>,
+        reserved: Reserved,
+    ) -> Result<(), NotQueued> {
         let mut waiting = self.lock();
         let full = waiting.batches >= QUEUE;
-        let place = waiting.place(delivery.stream);
-        let old = place.latest.replace(delivery.batch.clone());
+        let place = waiting.place(stream);
+        let old = place.latest.replace(batch.clone());
         if place.routes == 0 {
             drop(waiting);
             drop(old); // freed outside the lock
-            return Err(NotQueued::Unwanted(delivery));
+            return Err(NotQueued::Unwanted(reserved));
         }
         if full {
             waiting.overflowed += 1;
-            return Err(NotQueued::Full(delivery));
+            drop(waiting);
+            drop(old); // the same
+            return Err(NotQueued::Full(reserved));
         }
         waiting.batches += 1;
-        waiting.entries.push(Entry::Delivery(delivery));
+        waiting.entries.push(Entry::Batch { stream, batch, reserved });
         let sleeping = waiting.dispatcher.take();
         drop(waiting);
         drop(old); // the same
@@ -117,7 +120,7 @@ impl Inbox {
             }
             Change::Forget { stream } => *waiting.place(*stream) = Place::default(),
         }
-        waiting.entries.push(Entry::Change(change));
+        waiting.entries.push(Entry::Change(Box::new(change)));
         let sleeping = waiting.dispatcher.take();
         drop(waiting);
         if let Some(dispatcher) = sleeping {

@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, watch};
 
 use dispatcher::Target;
 pub use filter::{Filter, FilterError};
-use inbox::{Change, Delivery, Inbox, NotQueued, StreamId};
+use inbox::{Change, Inbox, NotQueued, Reserved, StreamId};
 pub use queue::Batches;
 pub use request::{Overflow, Subscribe};
 use subscription::Shared;
@@ -352,6 +352,7 @@ impl Publisher {
                 }
             }
         }
+        let reserved = (!reserved.is_empty()).then(|| reserved.into());
         self.hand_over(batch, reserved);
     }
 
@@ -359,22 +360,21 @@ impl Publisher {
     /// allows.
     pub(crate) async fn publish(&self, batch: Arc<Batch>) {
         self.bus.inner.reads.fetch_add(1, Ordering::Relaxed);
-        let mut reserved = Vec::new();
+        let mut reserved = None;
         if self.stream.gated.load(Ordering::Acquire) {
             self.bus.inner.inbox.keep(self.stream.id, &batch); // whoever blocks delays no page
-            reserved = reserve(&self.stream.gates()).await;
+            reserved = Some(reserve(&self.stream.gates()).await.into());
         }
         self.hand_over(batch, reserved);
     }
 
-    fn hand_over(&self, batch: Arc<Batch>, reserved: Vec<Arc<Shared>>) {
-        let delivery = Delivery { stream: self.stream.id, batch, reserved };
-        match self.bus.inner.inbox.publish(delivery) {
+    fn hand_over(&self, batch: Arc<Batch>, reserved: Reserved) {
+        match self.bus.inner.inbox.publish(self.stream.id, batch, reserved) {
             Ok(()) => {}
-            Err(NotQueued::Unwanted(delivery)) => {
-                delivery.reserved.iter().for_each(|shared| shared.give_credit(1));
+            Err(NotQueued::Unwanted(reserved)) => {
+                reserved.iter().flatten().for_each(|shared| shared.give_credit(1));
             }
-            Err(NotQueued::Full(delivery)) => self.lost_to_all(&delivery.reserved),
+            Err(NotQueued::Full(reserved)) => self.lost_to_all(&reserved.unwrap_or_default()),
         }
     }
 
