@@ -1,7 +1,6 @@
 //! The dispatcher: takes batches from all publishers and hands each to its subscribers. One
 //! task, so its routes need no lock, and publishing costs the same however many subscribe.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use dropsonde_plugin_api::schema::StreamKind;
 
+use super::Subscriber;
 use super::filter::Bound;
 use super::inbox::{Change, Entry, Inbox, StreamId};
 use super::subscription::{LeftOut, Shared};
@@ -21,47 +21,34 @@ pub(super) type Callback = Arc<dyn Fn(&Arc<Batch>) + Send + Sync>;
 #[derive(Clone)]
 pub(super) enum Target {
     Queue(Arc<Shared>),
-    Inline { id: u64, interval: Option<Duration>, sample: u64, call: Callback },
+    Inline(Callback),
 }
 
 impl Target {
-    pub(super) fn id(&self) -> u64 {
-        match self {
-            Self::Queue(shared) => shared.id,
-            Self::Inline { id, .. } => *id,
-        }
-    }
-
-    pub(super) fn interval(&self) -> Option<Duration> {
-        match self {
-            Self::Queue(shared) => shared.request.interval,
-            Self::Inline { interval, .. } => *interval,
-        }
-    }
-
     /// Whether room is reserved for it before a batch is published.
     pub(super) fn blocks(&self) -> bool {
         matches!(self, Self::Queue(shared) if shared.credit.is_some())
     }
-
-    fn sample(&self) -> u64 {
-        match self {
-            Self::Queue(shared) => shared.request.sample,
-            Self::Inline { sample, .. } => *sample,
-        }
-    }
 }
 
-/// One subscriber of one stream.
+/// One subscriber of one stream. Small: a batch passes all of them.
 struct Route {
+    subscriber: u64,
     target: Target,
-    filter: Option<Arc<Bound>>,
-    /// Whether it may not want all of every batch.
-    choosy: bool,
     /// Whether it gets only what room was reserved for.
     blocks: bool,
+    /// If it may not want all of every batch.
+    choice: Option<Box<Choice>>,
+}
+
+/// What a subscriber wants of a stream.
+struct Choice {
+    filter: Option<Arc<Bound>>,
+    interval: Option<Duration>,
     /// Which interval the last batch fell into, for thinning out.
     cell: Option<u128>,
+    /// One in so many events.
+    sample: u64,
     /// Events to pass over before the next that is kept.
     pass_over: u64,
 }
@@ -70,7 +57,7 @@ struct Route {
 #[derive(Default)]
 struct StreamRoutes {
     /// By the subscriber's number.
-    single: Vec<(u64, Route)>,
+    single: Vec<Route>,
     groups: Vec<(usize, Option<Arc<Bound>>)>,
 }
 
@@ -138,7 +125,9 @@ impl Routes {
 
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Attach { stream, target, filter } => self.attach(stream, target, filter),
+            Change::Attach { stream, subscriber, filter } => {
+                self.attach(stream, &subscriber, filter);
+            }
             Change::Detach { streams, subscriber } => self.detach(&streams, &subscriber),
             Change::Forget { stream } => {
                 if let Some(routes) = self.streams.get_mut(stream) {
@@ -148,18 +137,20 @@ impl Routes {
         }
     }
 
-    fn attach(&mut self, stream: StreamId, target: Target, filter: Option<Arc<Bound>>) {
+    fn attach(&mut self, stream: StreamId, subscriber: &Subscriber, filter: Option<Arc<Bound>>) {
         if self.streams.len() <= stream {
             self.streams.resize_with(stream + 1, StreamRoutes::default);
         }
         let routes = &mut self.streams[stream];
-        let grouped = match &target {
-            Target::Queue(shared) => shared.request.group().map(|request| (request, shared)),
-            Target::Inline { .. } => None,
+        let Subscriber { id, request, target } = subscriber;
+        let grouped = match target {
+            Target::Queue(shared) => request.group().map(|request| (request, shared)),
+            Target::Inline(_) => None,
         };
         let Some((request, shared)) = grouped else {
-            let id = target.id();
-            put(&mut routes.single, id, || Route::new(target, filter));
+            if let Err(place) = routes.single.binary_search_by_key(id, |route| route.subscriber) {
+                routes.single.insert(place, Route::new(subscriber, filter));
+            }
             return;
         };
         let groups = &mut self.groups;
@@ -170,24 +161,31 @@ impl Routes {
             groups[index].request.clone_from(request);
             index
         });
-        put(&mut groups[group].members, shared.id, || shared.clone());
+        let members = &mut groups[group].members;
+        if let Err(place) = members.binary_search_by_key(id, |member| member.0) {
+            members.insert(place, (*id, shared.clone()));
+        }
         if routes.groups.iter().all(|(other, _)| *other != group) {
             routes.groups.push((group, filter));
         }
     }
 
     /// Takes a subscriber out of these streams, which are all that it has.
-    fn detach(&mut self, streams: &[StreamId], subscriber: &Shared) {
-        let id = subscriber.id;
-        let group = subscriber.request.group().and_then(|request| self.by_request.get(&request));
+    fn detach(&mut self, streams: &[StreamId], subscriber: &Subscriber) {
+        let Subscriber { id, request, .. } = subscriber;
+        let group = request.group().and_then(|request| self.by_request.get(&request));
         let emptied = group.copied().filter(|index| {
-            let group = &mut self.groups[*index];
-            remove(&mut group.members, id);
-            group.members.is_empty()
+            let members = &mut self.groups[*index].members;
+            if let Ok(place) = members.binary_search_by_key(id, |member| member.0) {
+                members.remove(place);
+            }
+            members.is_empty()
         });
         for stream in streams {
             let Some(routes) = self.streams.get_mut(*stream) else { continue };
-            remove(&mut routes.single, id);
+            if let Ok(place) = routes.single.binary_search_by_key(id, |route| route.subscriber) {
+                routes.single.remove(place);
+            }
             routes.groups.retain(|(group, _)| Some(*group) != emptied);
         }
         if let Some(emptied) = emptied {
@@ -202,14 +200,15 @@ impl Routes {
         }
         let routes = &mut self.streams[stream];
         for shared in reserved {
-            if !routes.single.iter().any(|(id, _)| *id == shared.id) {
+            if !routes.single.iter().any(|route| route.subscriber == shared.id) {
                 shared.give_credit(1); // the stream has been replaced
             }
         }
         let is_event = batch.stream.schema.kind == StreamKind::Event;
         let mut served = 0;
-        for (id, route) in &mut routes.single {
-            let has_room = !route.blocks || reserved.iter().any(|shared| shared.id == *id);
+        for route in &mut routes.single {
+            let has_room =
+                !route.blocks || reserved.iter().any(|shared| shared.id == route.subscriber);
             served += u64::from(has_room && route.deliver(&batch, is_event));
         }
         let mut full = false;
@@ -241,19 +240,6 @@ impl Routes {
     }
 }
 
-/// Puts a value at its place by number, unless one is there.
-fn put<T>(all: &mut Vec<(u64, T)>, id: u64, value: impl FnOnce() -> T) {
-    if let Err(place) = all.binary_search_by_key(&id, |(other, _)| *other) {
-        all.insert(place, (id, value()));
-    }
-}
-
-fn remove<T>(all: &mut Vec<(u64, T)>, id: u64) {
-    if let Ok(place) = all.binary_search_by_key(&id, |(other, _)| *other) {
-        all.remove(place);
-    }
-}
-
 impl Group {
     /// What the members want of a batch. What they don't is counted.
     fn filter(&self, filter: Option<&Bound>, batch: Arc<Batch>) -> Option<Arc<Batch>> {
@@ -270,10 +256,10 @@ impl Group {
     fn hand_out(&mut self) {
         match &self.members[..] {
             [] => self.gathered.clear(),
-            [(_, only)] => only.deliver(self.gathered.drain(..)),
             all if self.gathered.len() == 1 => {
-                all.iter().for_each(|(_, member)| member.deliver(self.gathered.iter().cloned()));
-                self.gathered.clear();
+                let (last, others) = (all.len() - 1, self.gathered.iter());
+                all[..last].iter().for_each(|(_, member)| member.deliver(others.clone().cloned()));
+                all[last].1.deliver(self.gathered.drain(..));
             }
             all => {
                 let list: Arc<[Arc<Batch>]> = self.gathered.drain(..).collect();
@@ -285,81 +271,86 @@ impl Group {
 }
 
 impl Route {
-    fn new(target: Target, filter: Option<Arc<Bound>>) -> Self {
-        let choosy = filter.is_some() || target.interval().is_some() || target.sample() > 1;
-        let blocks = target.blocks();
-        Self { target, filter, choosy, blocks, cell: None, pass_over: 0 }
+    fn new(subscriber: &Subscriber, filter: Option<Arc<Bound>>) -> Self {
+        let Subscriber { id, request, target } = subscriber;
+        let interval = request.interval.filter(|interval| !interval.is_zero());
+        let sample = request.sample;
+        let chooses = filter.is_some() || interval.is_some() || sample > 1;
+        let choice = || Box::new(Choice { filter, interval, cell: None, sample, pass_over: 0 });
+        Self {
+            subscriber: *id,
+            target: target.clone(),
+            blocks: target.blocks(),
+            choice: chooses.then(choice),
+        }
     }
 
     /// Hands over what the subscriber wants of a batch; says whether that was anything.
     fn deliver(&mut self, batch: &Arc<Batch>, is_event: bool) -> bool {
-        if !self.choosy {
-            self.hand_over(Cow::Borrowed(batch));
+        let Some(choice) = &mut self.choice else {
+            match &self.target {
+                Target::Queue(shared) => shared.deliver(std::iter::once(batch.clone())),
+                Target::Inline(call) => call(batch),
+            }
             return true;
-        }
+        };
         let mut left_out = LeftOut::default();
-        let wanted = self.wanted(batch, is_event, &mut left_out);
-        if let Target::Queue(shared) = &self.target {
-            if left_out != LeftOut::default() {
-                shared.count_left_out(left_out);
+        let wanted = choice.wanted(batch, is_event, &mut left_out);
+        match (&self.target, &wanted) {
+            (Target::Queue(shared), Some(wanted)) => {
+                shared.deliver(std::iter::once(wanted.clone()));
             }
-            if wanted.is_none() {
-                shared.give_credit(1); // reserved, and not needed
-            }
+            (Target::Queue(shared), None) => shared.give_credit(1), // reserved, and not needed
+            (Target::Inline(call), Some(wanted)) => call(wanted),
+            (Target::Inline(_), None) => {}
         }
-        let served = wanted.is_some();
-        if let Some(wanted) = wanted {
-            self.hand_over(wanted);
+        if let Target::Queue(shared) = &self.target
+            && left_out != LeftOut::default()
+        {
+            shared.count_left_out(left_out);
         }
-        served
+        wanted.is_some()
     }
+}
 
-    fn hand_over(&self, batch: Cow<'_, Arc<Batch>>) {
-        match &self.target {
-            Target::Queue(shared) => shared.deliver(std::iter::once(batch.into_owned())),
-            Target::Inline { call, .. } => call(&batch),
-        }
-    }
-
-    fn wanted<'a>(
+impl Choice {
+    fn wanted(
         &mut self,
-        batch: &'a Arc<Batch>,
+        batch: &Arc<Batch>,
         is_event: bool,
         left_out: &mut LeftOut,
-    ) -> Option<Cow<'a, Arc<Batch>>> {
+    ) -> Option<Arc<Batch>> {
         if !is_event && !self.is_due(batch) {
             left_out.interval_batches = 1;
             return None;
         }
         let wanted = match &self.filter {
-            Some(filter) => filter.select(batch).map(Cow::Owned),
-            None => Some(Cow::Borrowed(batch)),
+            Some(filter) => filter.select(batch),
+            None => Some(batch.clone()),
         };
         left_out.filter_records =
             (batch.rows() - wanted.as_ref().map_or(0, |some| some.rows())) as u64;
-        let (wanted, one_in) = (wanted?, self.target.sample());
-        if !is_event || one_in <= 1 {
+        let wanted = wanted?;
+        if !is_event || self.sample <= 1 {
             return Some(wanted);
         }
         let count = wanted.rows() as u64;
         let is_kept = |row: &u64| {
-            row.checked_sub(self.pass_over).is_some_and(|after| after.is_multiple_of(one_in))
+            row.checked_sub(self.pass_over).is_some_and(|after| after.is_multiple_of(self.sample))
         };
         let rows: Vec<usize> = (0..count).filter(is_kept).map(|row| row as usize).collect();
         self.pass_over = match rows.last() {
-            Some(last) => *last as u64 + one_in - count,
+            Some(last) => *last as u64 + self.sample - count,
             None => self.pass_over - count,
         };
         left_out.sample_records = count - rows.len() as u64;
-        (!rows.is_empty()).then(|| Cow::Owned(Arc::new(wanted.select(&rows))))
+        (!rows.is_empty()).then(|| Arc::new(wanted.select(&rows)))
     }
 
     /// Whether the batch is the first of its interval. Ticks are aligned to whole intervals, and
     /// arrive a little late, never early.
     fn is_due(&mut self, batch: &Batch) -> bool {
-        let Some(interval) = self.target.interval().filter(|interval| !interval.is_zero()) else {
-            return true;
-        };
+        let Some(interval) = self.interval else { return true };
         let cell = Some(batch.due.as_nanos() / interval.as_nanos());
         std::mem::replace(&mut self.cell, cell) != cell
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::dispatcher::Target;
+use super::Subscriber;
 use super::filter::Bound;
 use super::subscription::Shared;
 use crate::model::Batch;
@@ -25,8 +25,8 @@ pub(super) type Reserved = Option<Box<[Arc<Shared>]>>;
 /// A change of the routes. Changes are never lost, and take effect after the batches that were
 /// published before them and before those that are published after.
 pub(super) enum Change {
-    Attach { stream: StreamId, target: Target, filter: Option<Arc<Bound>> },
-    Detach { streams: Vec<StreamId>, subscriber: Arc<Shared> },
+    Attach { stream: StreamId, subscriber: Subscriber, filter: Option<Arc<Bound>> },
+    Detach { streams: Vec<StreamId>, subscriber: Subscriber },
     Forget { stream: StreamId },
 }
 
@@ -57,6 +57,8 @@ struct Waiting {
     streams: Vec<Place>,
     /// The dispatcher, if it sleeps.
     dispatcher: Option<Waker>,
+    /// Batches that came from collectors.
+    reads: u64,
     overflowed: u64,
     ended: bool,
 }
@@ -69,14 +71,17 @@ struct Place {
 }
 
 impl Inbox {
-    /// Leaves a batch; never waits. Either way it is the stream's last.
+    /// Leaves a batch; never waits. Either way it is the stream's last. `is_read`: it comes from a
+    /// collector.
     pub(super) fn publish(
         &self,
         stream: StreamId,
         batch: Arc<Batch>,
         reserved: Reserved,
+        is_read: bool,
     ) -> Result<(), NotQueued> {
         let mut waiting = self.lock();
+        waiting.reads += u64::from(is_read);
         let full = waiting.batches >= QUEUE;
         let place = waiting.place(stream);
         let old = place.latest.replace(batch.clone());
@@ -138,9 +143,11 @@ impl Inbox {
         self.lock().streams.get(stream)?.latest.clone()
     }
 
-    /// Batches that no subscriber got because the queue was full.
-    pub(super) fn overflowed(&self) -> u64 {
-        self.lock().overflowed
+    /// Batches that came from collectors, and batches that no subscriber got because the queue was
+    /// full.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let waiting = self.lock();
+        (waiting.reads, waiting.overflowed)
     }
 
     /// Nothing more comes.

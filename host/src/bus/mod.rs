@@ -45,7 +45,6 @@ struct Inner {
     inbox: Arc<Inbox>,
     /// Goes up whenever what subscribers ask for changes.
     demand: watch::Sender<u64>,
-    reads: AtomicU64,
     shared_reads: Arc<AtomicU64>,
     cache_hits: AtomicU64,
     coalesced: AtomicU64,
@@ -70,7 +69,8 @@ struct Registry {
 
 #[derive(Clone)]
 struct Subscriber {
-    request: Subscribe,
+    id: u64,
+    request: Arc<Subscribe>,
     target: Target,
 }
 
@@ -86,7 +86,7 @@ struct Stream {
 impl Stream {
     /// The change that gives a subscriber its batches, if it wants any.
     fn attach(&self, subscriber: &Subscriber) -> Option<Change> {
-        let Subscriber { request, target } = subscriber;
+        let request = &subscriber.request;
         if !request.selects(&self.info.topic) {
             return None;
         }
@@ -94,7 +94,7 @@ impl Stream {
             Some(filter) => Some(Arc::new(filter.bind(&self.info)?)),
             None => None,
         };
-        Some(Change::Attach { stream: self.id, target: target.clone(), filter })
+        Some(Change::Attach { stream: self.id, subscriber: subscriber.clone(), filter })
     }
 
     /// Has publishers reserve room for a subscriber that blocks, from here on. It must have been
@@ -167,7 +167,6 @@ impl Bus {
             registry: Mutex::default(),
             inbox,
             demand: watch::Sender::new(0),
-            reads: AtomicU64::new(0),
             shared_reads,
             cache_hits: AtomicU64::new(0),
             coalesced: AtomicU64::new(0),
@@ -178,8 +177,10 @@ impl Bus {
     /// Subscribes; batches published from here on arrive, and so may those that are on their way.
     pub fn subscribe(&self, request: Subscribe) -> Subscription {
         let mut registry = self.registry();
-        let shared = Arc::new(Shared::new(registry.next_subscriber(), request.clone()));
-        self.add(&mut registry, Subscriber { request, target: Target::Queue(shared.clone()) });
+        let (id, request) = (registry.next_subscriber(), Arc::new(request));
+        let shared = Arc::new(Shared::new(id, request.clone()));
+        let target = Target::Queue(shared.clone());
+        self.add(&mut registry, Subscriber { id, request, target });
         drop(registry);
         Subscription { bus: self.clone(), shared }
     }
@@ -195,9 +196,8 @@ impl Bus {
         let mut registry = self.registry();
         let id = registry.next_subscriber();
         let call: dispatcher::Callback = Arc::new(call);
-        let (interval, sample) = (request.interval, request.sample);
-        let target = Target::Inline { id, interval, sample, call };
-        self.add(&mut registry, Subscriber { request, target });
+        let (request, target) = (Arc::new(request), Target::Inline(call));
+        self.add(&mut registry, Subscriber { id, request, target });
     }
 
     /// The last batch of a stream, by topic.
@@ -220,19 +220,20 @@ impl Bus {
             .values()
             .filter_map(|subscriber| match &subscriber.target {
                 Target::Queue(shared) => Some(shared.status()),
-                Target::Inline { .. } => None,
+                Target::Inline(_) => None,
             })
             .collect();
         subscriptions.sort_by(|a, b| a.name.cmp(&b.name));
         let cache_hits = inner.cache_hits.load(Ordering::Relaxed);
         let coalesced = inner.coalesced.load(Ordering::Relaxed);
         let shared = inner.shared_reads.load(Ordering::Relaxed);
+        let (reads, overflowed) = inner.inbox.counts();
         BusStatus {
-            reads: inner.reads.load(Ordering::Relaxed),
+            reads,
             reads_saved: shared + cache_hits + coalesced,
             cache_hits,
             coalesced,
-            overflowed: inner.inbox.overflowed(),
+            overflowed,
             subscriptions,
         }
     }
@@ -286,14 +287,14 @@ impl Bus {
             stream.set_gates(|gates| gates.retain(|gate| gate.id != shared.id));
             streams.push(stream.id);
         }
-        self.inner.inbox.change(Change::Detach { streams, subscriber: shared.clone() });
+        self.inner.inbox.change(Change::Detach { streams, subscriber: gone });
         drop(registry);
         self.demand_changed();
     }
 
     fn add(&self, registry: &mut Registry, subscriber: Subscriber) {
         registry.streams.values().for_each(|stream| self.attach(stream, &subscriber));
-        registry.subscribers.insert(subscriber.target.id(), subscriber);
+        registry.subscribers.insert(subscriber.id, subscriber);
         self.demand_changed();
     }
 
@@ -353,23 +354,22 @@ impl Publisher {
             }
         }
         let reserved = (!reserved.is_empty()).then(|| reserved.into());
-        self.hand_over(batch, reserved);
+        self.hand_over(batch, reserved, false);
     }
 
     /// Publishes a batch. Waits only for subscribers that asked to block, no longer than each
     /// allows.
     pub(crate) async fn publish(&self, batch: Arc<Batch>) {
-        self.bus.inner.reads.fetch_add(1, Ordering::Relaxed);
         let mut reserved = None;
         if self.stream.gated.load(Ordering::Acquire) {
             self.bus.inner.inbox.keep(self.stream.id, &batch); // whoever blocks delays no page
             reserved = Some(reserve(&self.stream.gates()).await.into());
         }
-        self.hand_over(batch, reserved);
+        self.hand_over(batch, reserved, true);
     }
 
-    fn hand_over(&self, batch: Arc<Batch>, reserved: Reserved) {
-        match self.bus.inner.inbox.publish(self.stream.id, batch, reserved) {
+    fn hand_over(&self, batch: Arc<Batch>, reserved: Reserved, is_read: bool) {
+        match self.bus.inner.inbox.publish(self.stream.id, batch, reserved, is_read) {
             Ok(()) => {}
             Err(NotQueued::Unwanted(reserved)) => {
                 reserved.iter().flatten().for_each(|shared| shared.give_credit(1));

@@ -97,7 +97,7 @@ pub struct LeftOut {
 /// The shared part of a subscription.
 pub(super) struct Shared {
     pub(super) id: u64,
-    pub(super) request: Subscribe,
+    pub(super) request: Arc<Subscribe>,
     inner: Mutex<Inner>,
     /// Room in the queue that publishers reserve; only for `Overflow::Block`.
     pub(super) credit: Option<Semaphore>,
@@ -115,7 +115,7 @@ struct Inner {
 }
 
 impl Shared {
-    pub(super) fn new(id: u64, request: Subscribe) -> Self {
+    pub(super) fn new(id: u64, request: Arc<Subscribe>) -> Self {
         let credit = match request.overflow {
             Overflow::Block(room, _) => Some(Semaphore::new(room.clamp(1, Semaphore::MAX_PERMITS))),
             _ => None,
