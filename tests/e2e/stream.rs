@@ -132,13 +132,14 @@ fn a_client_that_does_not_read_is_told_how_much_it_lost() {
             (slow["lost"][cause].as_u64() > Some(500)).then_some(())
         });
         let page = agent.page("/metrics").1;
-        let start =
-            format!("dropsonde_subscription_lost_total{{subscription=\"slow\",cause=\"{cause}\"}}");
+        let start = format!(
+            "dropsonde_subscription_lost_total{{cause=\"{cause}\",subscription=\"slow\"}} "
+        );
         assert!(page.contains(&start), "{page}");
         follow.read();
         let lines = wait_for("what came after the losses", || {
             let lines = follow.lines();
-            let told = lines.iter().rposition(|line| line.get("lost").is_some())?;
+            let told = lines.iter().position(|line| line.get("lost").is_some())?;
             (lines.len() > told + 50).then_some(lines)
         });
         let (mut expected, mut lost) = (None, 0);

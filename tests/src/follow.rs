@@ -27,7 +27,13 @@ impl Agent {
     /// The same, but nothing is read yet beyond the head of the answer.
     pub fn follow_without_reading(&self, query: &str) -> Follow {
         let mut connection = TcpStream::connect(self.address()).unwrap();
-        let query = query.replace('%', "%25").replace(' ', "%20").replace('\'', "%27");
+        let query: String = query
+            .chars()
+            .map(|character| match character {
+                ' ' | '%' | '\'' | '<' | '>' => format!("%{:02X}", u32::from(character)),
+                other => other.to_string(),
+            })
+            .collect();
         // The answer to HTTP/1.0 comes as it is, without the lengths of its parts.
         write!(connection, "GET /api/v1/stream?{query} HTTP/1.0\r\n\r\n").unwrap();
         let mut unread = BufReader::new(connection.try_clone().unwrap());

@@ -7,11 +7,13 @@
 mod agent;
 mod build;
 mod files;
+mod follow;
 mod footprint;
 
 pub use agent::{Agent, Options, Remains, is_running};
 pub use build::{BUNDLED, binary, fixture, plugin, target_dir, workspace};
 pub use files::{corrupt, replace_bytes};
+pub use follow::Follow;
 pub use footprint::{Footprint, thread_names};
 
 use std::time::{Duration, Instant};

@@ -207,15 +207,20 @@ impl Slot {
         else {
             return;
         };
-        let base = self.interval();
-        let mut tiers = vec![Tier { wanted: live.all(), interval: base }];
+        // A stream is read as often as the fastest wants it, and not for the slower ones again.
+        let mut base = Tier { wanted: live.all(), interval: self.interval() };
+        let mut tiers: Vec<Tier> = Vec::new();
         for (index, topic) in self.channels.topics().enumerate() {
-            match self.services.bus.demand(topic) {
-                Some(interval) if interval < base => {
-                    tiers.push(Tier { wanted: 1 << index, interval });
-                }
-                _ => {}
+            let demand = self.services.bus.demand(topic);
+            let Some(interval) = demand.filter(|demand| *demand < base.interval) else { continue };
+            base.wanted &= !(1 << index);
+            match tiers.iter_mut().find(|tier| tier.interval == interval) {
+                Some(tier) => tier.wanted |= 1 << index,
+                None => tiers.push(Tier { wanted: 1 << index, interval }),
             }
+        }
+        if base.wanted != 0 {
+            tiers.push(base);
         }
         self.services.schedule(Change::Set { collector: self.spec.name.to_string(), tiers });
     }

@@ -5,6 +5,7 @@ mod tests;
 mod vmstat;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dropsonde_plugin_api::prelude::*;
 
@@ -61,6 +62,9 @@ struct PagingCollector {
 impl Collector for PagingCollector {
     type Settings = Settings;
     type Streams = (Paging,);
+
+    /// Statistics over some time; `/proc/vmstat` is the dearest of the files that agents read.
+    const INTERVAL: Duration = Duration::from_secs(10);
 
     fn create(settings: Settings, _: Host) -> Result<Self> {
         Ok(Self { vmstat: KeptFile::new(Path::join(&settings.proc_root, "vmstat")) })

@@ -69,6 +69,9 @@ impl Collector for PerfEvents {
     type Settings = Settings;
     type Streams = (Overview, EventCount<'static>);
 
+    /// Statistics over some time: the counters count on between rounds.
+    const INTERVAL: Duration = Duration::from_secs(10);
+
     fn create(settings: Settings, host: Host) -> Result<Self> {
         let max_descriptors = opening::max_descriptors();
         let collector = Self::open(settings, Box::new(PerfEventOpen), max_descriptors)?;
