@@ -21,39 +21,48 @@ pub fn open(path: &Path) -> Result<PluginModuleRef, String> {
     Ok(module)
 }
 
+/// A stream of ten numbers.
+pub fn stream(topic: &str, kind: StreamKind) -> Arc<StreamInfo> {
+    let column = |index| ColumnSchema {
+        name: format!("number_{index}"),
+        role: Role::Gauge,
+        value: ValueType::U64,
+        unit: "1".to_owned(),
+        description: String::new(),
+        otel: String::new(),
+        attributes: Vec::new(),
+        share: None,
+    };
+    let schema = StreamSchema {
+        name: String::new(),
+        kind,
+        description: String::new(),
+        columns: (0..10).map(column).collect(),
+    };
+    let name: Arc<str> = "bench".into();
+    Arc::new(StreamInfo::at(topic.to_owned(), topic.to_owned(), &name, &name, schema))
+}
+
+/// A batch of it, of one record.
+pub fn batch(stream: &Arc<StreamInfo>, sequence: u64) -> Arc<Batch> {
+    let monotonic = clock::monotonic();
+    let read = Read { generation: 1, sequence, wall: clock::wall(), monotonic, due: monotonic };
+    let column = |value| ColumnData { data: Data::U64(vec![value]), validity: Vec::new() };
+    Arc::new(Batch::new(stream.clone(), read, 1, (0..10).map(column).collect()))
+}
+
 /// Publishes a stream of ten numbers.
 pub struct Source(Publisher);
 
 impl Source {
     /// Puts the stream on the bus.
     pub fn new(bus: &Bus, topic: &str) -> Self {
-        let column = |index| ColumnSchema {
-            name: format!("number_{index}"),
-            role: Role::Gauge,
-            value: ValueType::U64,
-            unit: "1".to_owned(),
-            description: String::new(),
-            otel: String::new(),
-            attributes: Vec::new(),
-            share: None,
-        };
-        let schema = StreamSchema {
-            name: String::new(),
-            kind: StreamKind::Snapshot,
-            description: String::new(),
-            columns: (0..10).map(column).collect(),
-        };
-        let name: Arc<str> = "bench".into();
-        let info = StreamInfo::at(topic.to_owned(), topic.to_owned(), &name, &name, schema);
-        Self(bus.publisher(Arc::new(info)))
+        Self(bus.publisher(stream(topic, StreamKind::Snapshot)))
     }
 
     /// A batch of one record.
     pub fn batch(&self, sequence: u64) -> Arc<Batch> {
-        let monotonic = clock::monotonic();
-        let read = Read { generation: 1, sequence, wall: clock::wall(), monotonic, due: monotonic };
-        let column = |value| ColumnData { data: Data::U64(vec![value]), validity: Vec::new() };
-        Arc::new(Batch::new(self.0.info().clone(), read, 1, (0..10).map(column).collect()))
+        batch(self.0.info(), sequence)
     }
 
     /// As a slot publishes.

@@ -90,7 +90,7 @@ impl Filter {
     }
 
     /// The predicate for the records of one stream; `None` if that lacks a column.
-    pub(super) fn bind(&self, stream: &StreamInfo) -> Option<Bound> {
+    pub(crate) fn bind(&self, stream: &StreamInfo) -> Option<Bound> {
         self.predicate.bind(stream).map(Bound)
     }
 }
@@ -121,12 +121,12 @@ impl Serialize for Filter {
 }
 
 /// A predicate over the records of one stream.
-pub(super) struct Bound(Predicate<usize>);
+pub(crate) struct Bound(Predicate<usize>);
 
 impl Bound {
     /// The records of a batch for which it is true: the batch itself if it is so for all. A
     /// snapshot may be empty, which says that there is none now; events are `None` then.
-    pub(super) fn select(&self, batch: &Arc<Batch>) -> Option<Arc<Batch>> {
+    pub(crate) fn select(&self, batch: &Arc<Batch>) -> Option<Arc<Batch>> {
         let passes = |row: &usize| self.0.holds(batch, *row) == Some(true);
         let rows: Vec<usize> = (0..batch.rows()).filter(passes).collect();
         if rows.len() == batch.rows() {
@@ -275,6 +275,3 @@ fn like(pattern: &str, text: &str) -> bool {
         (pattern, text) = (after.clone(), from.clone());
     }
 }
-
-#[cfg(test)]
-mod tests;

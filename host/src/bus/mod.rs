@@ -10,8 +10,6 @@ mod inbox;
 mod queue;
 mod request;
 mod subscription;
-#[cfg(test)]
-mod tests;
 mod topic;
 
 use std::collections::{BTreeMap, HashMap};
@@ -159,7 +157,7 @@ impl Bus {
     }
 
     /// A bus, and the dispatcher that serves it.
-    fn parts() -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn parts() -> (Self, impl Future<Output = ()> + Send + 'static) {
         let inbox = Arc::new(Inbox::default());
         let shared_reads = Arc::new(AtomicU64::new(0));
         let dispatcher = dispatcher::run(inbox.clone(), shared_reads.clone());

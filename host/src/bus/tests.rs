@@ -1,9 +1,13 @@
+#[path = "tests/filter.rs"]
+mod filter;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use dropsonde_plugin_api::schema::{ColumnSchema, Role, StreamKind, StreamSchema, ValueType};
 
-use super::*;
-use crate::model::{ColumnData, Data, Read, Value};
+use crate::bus::*;
+use crate::model::{Batch, ColumnData, Data, Read, StreamInfo, Value};
 
 fn stream(name: &str, kind: StreamKind) -> Arc<StreamInfo> {
     let (collector, plugin): (Arc<str>, Arc<str>) = (name.into(), "test".into());
@@ -413,6 +417,7 @@ async fn room_that_was_reserved_with_an_old_publisher_is_given_back() {
 /// A subscriber and what it should have.
 struct Model {
     subscription: Subscription,
+    patterns: Vec<Pattern>,
     expected: Vec<u64>,
     got: Vec<u64>,
 }
@@ -443,7 +448,12 @@ async fn whoever_comes_and_goes_each_has_what_was_published_in_its_time() {
                         _ => Overflow::DropOldest(1024),
                     };
                     let subscription = bus.subscribe(request.overflow(overflow));
-                    models.push(Model { subscription, expected: Vec::new(), got: Vec::new() });
+                    models.push(Model {
+                        patterns: subscription.status().patterns,
+                        subscription,
+                        expected: Vec::new(),
+                        got: Vec::new(),
+                    });
                 }
                 2 if !models.is_empty() => {
                     let gone = models.swap_remove(random.usize(..models.len()));
@@ -465,7 +475,7 @@ async fn whoever_comes_and_goes_each_has_what_was_published_in_its_time() {
                     next += 1;
                     let topic = &publisher.info().topic;
                     for model in &mut models {
-                        if model.subscription.shared.request.selects(topic) {
+                        if model.patterns.iter().any(|pattern| pattern.matches(topic)) {
                             model.expected.push(next);
                         }
                     }

@@ -132,8 +132,11 @@ impl Batch {
         Self { stream, generation, sequence, wall, monotonic, due, rows, columns, json }
     }
 
-    /// The same read with only these of its records, in this order.
-    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+    /// The same read with only these of its records, in this order. Rows that are not there are
+    /// left out.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let there: Vec<usize> = rows.iter().copied().filter(|row| *row < self.rows).collect();
+        let rows = &there[..];
         let columns = self.columns.iter().map(|column| column.select(rows)).collect();
         Self {
             stream: self.stream.clone(),
@@ -180,7 +183,7 @@ impl ColumnData {
         Self { data, validity }
     }
 
-    /// Only these rows; one that is not there is missing.
+    /// Only these rows.
     fn select(&self, rows: &[usize]) -> Self {
         fn of<T: Copy + Default>(values: &[T], rows: &[usize]) -> Vec<T> {
             rows.iter().map(|row| values.get(*row).copied().unwrap_or_default()).collect()

@@ -1,12 +1,18 @@
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use dropsonde_plugin_api::schema::{ColumnSchema, Role, StreamSchema, ValueType};
+use dropsonde_plugin_api::schema::{ColumnSchema, Role, StreamKind, StreamSchema, ValueType};
 
-use super::*;
+use crate::bus::Filter;
+use crate::model::{Batch, StreamInfo, Value};
 use crate::model::{ColumnData, Data, Read};
 
 /// `device` eth0, lo and one that is missing; `bytes`; `speed`; `up`; `tags`.
 fn interfaces() -> Arc<Batch> {
+    interfaces_with(["eth0", "lo", ""])
+}
+
+fn interfaces_with(devices: [&str; 3]) -> Arc<Batch> {
     let texts = |items: [&str; 3]| {
         let mut ends = Vec::new();
         let mut bytes = Vec::new();
@@ -17,7 +23,7 @@ fn interfaces() -> Arc<Batch> {
         Data::Text { ends, bytes }
     };
     let columns = [
-        ("device", ValueType::Text, texts(["eth0", "lo", ""]), vec![1, 1, 0]),
+        ("device", ValueType::Text, texts(devices), vec![1, 1, 0]),
         ("bytes", ValueType::U64, Data::U64(vec![u64::MAX, u64::MAX - 1, 0]), Vec::new()),
         ("speed", ValueType::F64, Data::F64(vec![1e9, 0.5, 0.0]), vec![1, 1, 0]),
         ("change", ValueType::I64, Data::I64(vec![-3, 0, 3]), Vec::new()),
@@ -54,7 +60,18 @@ fn passing(predicate: &str) -> Vec<usize> {
     let batch = interfaces();
     let filter: Filter = predicate.parse().unwrap();
     let bound = filter.bind(&batch.stream).unwrap();
-    (0..3).filter(|row| bound.0.holds(&batch, *row) == Some(true)).collect()
+    let selected = bound.select(&batch).into_iter();
+    let rows =
+        selected.flat_map(|some| (0..some.rows()).map(|row| index(&some, row)).collect::<Vec<_>>());
+    rows.collect()
+}
+
+/// Which row of `interfaces` this was: its `not` less one.
+fn index(batch: &Batch, row: usize) -> usize {
+    match batch.get(row, "not") {
+        Value::U64(number) => number as usize - 1,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -178,4 +195,11 @@ fn like_is_sql_s() {
     }
     // The worst case stays within the product of the lengths.
     assert!(!like(&"%a".repeat(2000), &"a".repeat(1999)));
+}
+
+/// By the first interface's device, which is called `text` here.
+fn like(pattern: &str, text: &str) -> bool {
+    let batch = interfaces_with([text, "lo", ""]);
+    let filter: Filter = format!("device like '{pattern}' and \"not\" = 1").parse().unwrap();
+    filter.bind(&batch.stream).unwrap().select(&batch).is_some()
 }
