@@ -145,6 +145,7 @@ fn one_that_leaves_takes_nothing_from_others() {
 fn groups_are_not_mixed_up() {
     let (bus, dispatcher) = start();
     let (cpu, disk) = (publisher(&bus, "metrics.cpu"), publisher(&bus, "metrics.disk"));
+    let other = bus.subscribe(to("metrics.disk"));
     let old = bus.subscribe(to("metrics.*"));
     let leaving = thread::spawn(move || drop(old));
     let coming = {
@@ -162,7 +163,7 @@ fn groups_are_not_mixed_up() {
     flush(&bus);
     let got = waiting(&mut new);
     assert!(got.ends_with(&[3]) && got.iter().all(|sequence| *sequence < 100), "{got:?}");
-    drop((new, cpu, disk));
+    drop((new, other, cpu, disk));
     end(bus, dispatcher);
 }
 
