@@ -59,7 +59,7 @@ pub mod cli;
 pub mod fuzz;
 
 pub use admission::{ElfError, KeyId, Rejection, TrustError, UnsafePermissions};
-pub use bus::{Bus, Overflow, Subscribe, Subscription};
+pub use bus::{Bus, Filter, Overflow, Subscribe, Subscription};
 pub use config::{
     CollectorSpec, Config, ConfigError, ConfigErrors, DEFAULT_FILE, DEFAULT_LISTEN, Defaults,
     Limits, Listen, Origin, Sources,

@@ -45,6 +45,9 @@ fn the_page_tells_what_each_collector_and_the_host_itself_cost() {
         );
         assert!(sample(&page, &format!("{name}_sum{steady}")) > 0.0);
         assert!(sample(&page, &format!("dropsonde_collector_cpu_seconds_total{steady}")) > 0.0);
+        let of_stream = "{collector=\"steady\",topic=\"metrics.steady\"}";
+        let of_stream = |name: &str| sample(&page, &format!("dropsonde_stream_{name}{of_stream}"));
+        assert!(of_stream("batches_total") >= 20.0 && of_stream("records_total") >= 20.0);
         assert!(sample(&page, "process_cpu_seconds_total") > 0.0);
         assert!(sample(&page, "process_resident_memory_bytes") > 1e6);
         assert!(sample(&page, "process_open_fds") > 3.0);

@@ -137,6 +137,7 @@ fn explain_says_where_a_value_comes_from_by_any_of_its_names() {
             "of generation 1",
             "stdout: ",
             " 0 lost",
+            " requests had the last batch",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -35,7 +35,7 @@ fn a_subscriber_that_does_not_read_loses_its_own_events_and_each_is_counted() {
         let lost = |more: u64| {
             wait_for(&format!("{more} lost batches"), || {
                 let stdout = of_stdout(&agent);
-                (stdout["lost"].as_u64() > Some(more)).then_some(stdout)
+                (stdout["lost"]["overflow"].as_u64() > Some(more)).then_some(stdout)
             })
         };
         lost(10_000);

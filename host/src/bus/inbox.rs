@@ -66,8 +66,16 @@ struct Waiting {
 #[derive(Default)]
 struct Place {
     latest: Option<Arc<Batch>>,
-    /// Its subscribers; a batch that nobody waits for is not queued.
-    routes: usize,
+    counts: Counts,
+}
+
+/// Counts of a stream.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) batches: u64,
+    pub(super) records: u64,
+    /// A batch that nobody waits for is not queued.
+    pub(super) subscribers: usize,
 }
 
 impl Inbox {
@@ -84,8 +92,10 @@ impl Inbox {
         waiting.reads += u64::from(is_read);
         let full = waiting.batches >= QUEUE;
         let place = waiting.place(stream);
+        place.counts.batches += 1;
+        place.counts.records += batch.rows() as u64;
         let old = place.latest.replace(batch.clone());
-        if place.routes == 0 {
+        if place.counts.subscribers == 0 {
             drop(waiting);
             drop(old); // freed outside the lock
             return Err(NotQueued::Unwanted(reserved));
@@ -116,11 +126,11 @@ impl Inbox {
     pub(super) fn change(&self, change: Change) {
         let mut waiting = self.lock();
         match &change {
-            Change::Attach { stream, .. } => waiting.place(*stream).routes += 1,
+            Change::Attach { stream, .. } => waiting.place(*stream).counts.subscribers += 1,
             Change::Detach { streams, .. } => {
                 for stream in streams {
-                    let place = waiting.place(*stream);
-                    place.routes = place.routes.saturating_sub(1);
+                    let subscribers = &mut waiting.place(*stream).counts.subscribers;
+                    *subscribers = subscribers.saturating_sub(1);
                 }
             }
             Change::Forget { stream } => *waiting.place(*stream) = Place::default(),
@@ -133,9 +143,15 @@ impl Inbox {
         }
     }
 
-    /// Makes room for a stream.
-    pub(super) fn open(&self, stream: StreamId) {
-        self.lock().place(stream);
+    /// Makes room for a stream, which goes on with the counts of the one that it replaces.
+    pub(super) fn open(&self, stream: StreamId, replaced: Option<StreamId>) {
+        let mut waiting = self.lock();
+        let counts = replaced.map(|replaced| waiting.place(replaced).counts).unwrap_or_default();
+        waiting.place(stream).counts = Counts { subscribers: 0, ..counts };
+    }
+
+    pub(super) fn counts_of(&self, stream: StreamId) -> Counts {
+        self.lock().streams.get(stream).map(|place| place.counts).unwrap_or_default()
     }
 
     /// The last batch of a stream.

@@ -79,6 +79,14 @@ struct Stream {
     /// The subscribers that asked to block, and whether there are any.
     gates: Mutex<Vec<Arc<Shared>>>,
     gated: AtomicBool,
+    served: Arc<Served>,
+}
+
+/// Requests that a stream has saved a read.
+#[derive(Default)]
+struct Served {
+    cache_hits: AtomicU64,
+    coalesced: AtomicU64,
 }
 
 impl Stream {
@@ -138,8 +146,29 @@ pub struct BusStatus {
     pub coalesced: u64,
     /// Batches that no subscriber got because the dispatcher's queue was full.
     pub overflowed: u64,
+    /// The streams that are there, by topic.
+    pub streams: Vec<StreamStatus>,
     /// The subscriptions.
     pub subscriptions: Vec<SubscriptionStatus>,
+}
+
+/// Counts of one stream, since it was first on the bus.
+#[derive(Debug, Clone, Serialize)]
+pub struct StreamStatus {
+    /// Its topic.
+    pub topic: String,
+    /// The collector that publishes it.
+    pub collector: String,
+    /// Batches published.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Requests answered from its last batch.
+    pub cache_hits: u64,
+    /// Requests that joined a read that was under way.
+    pub coalesced: u64,
+    /// Subscribers that it serves.
+    pub subscribers: usize,
 }
 
 /// Publishes one stream. Dropping it takes the stream off the bus.
@@ -212,16 +241,27 @@ impl Bus {
     /// Its counts.
     pub fn status(&self) -> BusStatus {
         let inner = &self.inner;
-        let mut subscriptions: Vec<_> = self
-            .registry()
-            .subscribers
-            .values()
-            .filter_map(|subscriber| match &subscriber.target {
-                Target::Queue(shared) => Some(shared.status()),
-                Target::Inline(_) => None,
-            })
-            .collect();
+        let registry = self.registry();
+        let shared = |subscriber: &Subscriber| match &subscriber.target {
+            Target::Queue(shared) => Some(shared.status()),
+            Target::Inline(_) => None,
+        };
+        let mut subscriptions: Vec<_> = registry.subscribers.values().filter_map(shared).collect();
         subscriptions.sort_by(|a, b| a.name.cmp(&b.name));
+        let streams = registry.streams.values().map(|stream| {
+            let counts = inner.inbox.counts_of(stream.id);
+            StreamStatus {
+                topic: stream.info.topic.clone(),
+                collector: stream.info.collector.to_string(),
+                batches: counts.batches,
+                records: counts.records,
+                cache_hits: stream.served.cache_hits.load(Ordering::Relaxed),
+                coalesced: stream.served.coalesced.load(Ordering::Relaxed),
+                subscribers: counts.subscribers,
+            }
+        });
+        let streams = streams.collect();
+        drop(registry);
         let cache_hits = inner.cache_hits.load(Ordering::Relaxed);
         let coalesced = inner.coalesced.load(Ordering::Relaxed);
         let shared = inner.shared_reads.load(Ordering::Relaxed);
@@ -232,16 +272,25 @@ impl Bus {
             cache_hits,
             coalesced,
             overflowed,
+            streams,
             subscriptions,
         }
     }
 
-    pub(crate) fn count_cache_hit(&self) {
+    /// A request was answered from a stream's last batch.
+    pub(crate) fn count_cache_hit(&self, topic: &str) {
         self.inner.cache_hits.fetch_add(1, Ordering::Relaxed);
+        if let Some(stream) = self.registry().streams.get(topic) {
+            stream.served.cache_hits.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    pub(crate) fn count_coalesced(&self) {
+    /// A request joined a read of a stream that was under way.
+    pub(crate) fn count_coalesced(&self, topic: &str) {
         self.inner.coalesced.fetch_add(1, Ordering::Relaxed);
+        if let Some(stream) = self.registry().streams.get(topic) {
+            stream.served.coalesced.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Goes up whenever [`demand`](Self::demand) may have changed.
@@ -266,8 +315,10 @@ impl Bus {
         let mut registry = self.registry();
         let id = registry.place();
         let (gates, gated) = (Mutex::default(), AtomicBool::new(false));
-        let stream = Arc::new(Stream { id, info, gates, gated });
-        self.inner.inbox.open(id);
+        let before = registry.streams.get(&info.topic);
+        let served = before.map(|before| before.served.clone()).unwrap_or_default();
+        self.inner.inbox.open(id, before.map(|before| before.id));
+        let stream = Arc::new(Stream { id, info, gates, gated, served });
         if let Some(old) = registry.streams.insert(stream.info.topic.clone(), stream.clone()) {
             self.inner.inbox.change(Change::Forget { stream: old.id });
         }

@@ -210,6 +210,8 @@ async fn a_stream_that_is_declared_anew_keeps_its_subscribers() {
     drop(old);
     publish(&new, 2).await;
     assert_eq!(drain(&mut subscription), [1, 1, 2]);
+    let counts = &bus.status().streams[0];
+    assert_eq!((counts.batches, counts.records, counts.subscribers), (3, 3, 1), "they go on");
     assert!(bus.latest("metrics.cpu").is_some(), "the old publisher takes only its own away");
 }
 

@@ -104,20 +104,45 @@ fn print(stream: &Json) {
         ),
         None => line("last read", "none yet".into()),
     }
+    let counts = &stream["counts"];
+    line(
+        "so far",
+        format!(
+            "{} reads, {} records; {} requests had the last batch, {} joined a read",
+            text(&counts["batches"]),
+            text(&counts["records"]),
+            text(&counts["cache_hits"]),
+            text(&counts["coalesced"]),
+        ),
+    );
     let subscriptions = stream["subscriptions"].as_array();
     if subscriptions.is_none_or(Vec::is_empty) {
         line("subscribers", "none; pages take the last batch".into());
     }
     for subscription in subscriptions.into_iter().flatten() {
-        line(
-            "subscriber",
-            format!(
-                "{}: {} delivered, {} lost, {} waiting",
-                text(&subscription["name"]),
-                text(&subscription["delivered"]),
-                text(&subscription["lost"]),
-                text(&subscription["waiting"])
-            ),
-        );
+        line("subscriber", subscriber(subscription));
     }
+}
+
+fn subscriber(subscription: &Json) -> String {
+    let mut words = subscription["name"].as_str().unwrap_or("-").to_owned();
+    if let Some(interval) = subscription["interval_seconds"].as_f64() {
+        words += &format!(" each {interval} s");
+    }
+    if let Some(filter) = subscription["filter"].as_str() {
+        words += &format!(" where {filter}");
+    }
+    if let Some(sample) = subscription["sample"].as_u64() {
+        words += &format!(", one in {sample} events");
+    }
+    let lost: Vec<String> = subscription["lost"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, count)| count.as_u64() > Some(0))
+        .map(|(cause, count)| format!("{count} by {cause}"))
+        .collect();
+    let lost = if lost.is_empty() { "0".to_owned() } else { lost.join(", ") };
+    let (delivered, waiting) = (&subscription["delivered"], &subscription["waiting"]);
+    format!("{words}: {delivered} delivered, {lost} lost, {waiting} waiting")
 }

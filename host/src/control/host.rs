@@ -250,7 +250,7 @@ impl Host {
             return self.read_or_last(&streams, max_age, patience).await;
         }
         let batches = self.last(&streams);
-        batches.iter().for_each(|_| self.services.bus.count_cache_hit());
+        batches.iter().for_each(|batch| self.services.bus.count_cache_hit(&batch.stream.topic));
         batches
     }
 
@@ -270,7 +270,7 @@ impl Host {
         };
         let all = self.by_collector().into_values().flat_map(|streams| self.last(&streams));
         let batches: Vec<_> = all.filter(is_current).collect();
-        batches.iter().for_each(|_| self.services.bus.count_cache_hit());
+        batches.iter().for_each(|batch| self.services.bus.count_cache_hit(&batch.stream.topic));
         batches
     }
 
@@ -315,7 +315,7 @@ impl Host {
                     .is_some_and(|batch| now.saturating_sub(batch.monotonic) <= max_age)
         };
         let (fresh, stale): (Vec<_>, Vec<_>) = streams.iter().partition(|stream| is_fresh(stream));
-        fresh.iter().for_each(|_| bus.count_cache_hit());
+        fresh.iter().for_each(|stream| bus.count_cache_hit(&stream.topic));
         if let Some(first) = stale.first() {
             let (done, answer) = oneshot::channel();
             let collector = first.collector.to_string();

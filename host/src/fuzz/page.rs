@@ -97,6 +97,7 @@ fn idle() -> Status {
             cache_hits: 0,
             coalesced: 0,
             overflowed: 0,
+            streams: Vec::new(),
             subscriptions: Vec::new(),
         },
         libraries: (&Quiet::default()).into(),

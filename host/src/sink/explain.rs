@@ -34,6 +34,7 @@ pub(crate) fn explain(host: &Host, asked: &str, now: Duration) -> Vec<Json> {
             "collector": collector(&status, &stream.collector),
             "plugin": plugin(&status, &stream.plugin),
             "last_read": batch.map(|batch| read(&batch, now)),
+            "counts": status.bus.streams.iter().find(|counts| counts.topic == stream.topic),
             "demand_seconds": host.bus().demand(&stream.topic).map(|demand| demand.as_secs_f64()),
             "subscriptions": subscriptions(&status, &stream.topic),
         }));

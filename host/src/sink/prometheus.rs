@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use dropsonde_plugin_api::schema::{ColumnSchema, Role};
 
-use crate::bus::SubscriptionStatus;
+use crate::bus::{StreamStatus, SubscriptionStatus};
 use crate::control::{OwnUse, Status};
 use crate::model::{Batch, Histogram, StreamInfo, Value};
 
@@ -227,7 +227,35 @@ impl Page {
         ] {
             self.add(name, "counter", help, "", value as f64);
         }
+        self.streams(&status.bus.streams);
         self.subscriptions(&status.bus.subscriptions);
+    }
+
+    fn streams(&mut self, streams: &[StreamStatus]) {
+        for stream in streams {
+            let topic = stream.topic.as_str();
+            let labels = label_set([("collector", stream.collector.as_str()), ("topic", topic)]);
+            for (name, help, count) in [
+                ("batches", "Batches of the stream: each is one read.", stream.batches),
+                ("records", "Records in the stream's batches.", stream.records),
+                (
+                    "cache_hits",
+                    "Requests answered from the stream's last batch.",
+                    stream.cache_hits,
+                ),
+                (
+                    "coalesced_reads",
+                    "Requests that joined a read of the stream that was under way.",
+                    stream.coalesced,
+                ),
+            ] {
+                let name = format!("dropsonde_stream_{name}_total");
+                self.add(&name, "counter", help, &labels, count as f64);
+            }
+            let help = "Subscribers that the stream serves.";
+            let subscribers = stream.subscribers as f64;
+            self.add("dropsonde_stream_subscribers", "gauge", help, &labels, subscribers);
+        }
     }
 
     fn subscriptions(&mut self, subscriptions: &[SubscriptionStatus]) {

@@ -257,12 +257,12 @@ impl Slot {
         };
         match &mut live.round {
             Some(round) if round.wanted & wanted == wanted => {
-                self.services.bus.count_coalesced();
+                topics.iter().for_each(|topic| self.services.bus.count_coalesced(topic));
                 round.waiters.push(done);
             }
             Some(_) => {
                 if self.waiting.0 & wanted == wanted {
-                    self.services.bus.count_coalesced();
+                    topics.iter().for_each(|topic| self.services.bus.count_coalesced(topic));
                 }
                 self.waiting.0 |= wanted;
                 self.waiting.1.push(done);
