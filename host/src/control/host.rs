@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::core::{Core, CoreStatus};
 use super::events::Events;
@@ -135,6 +135,7 @@ impl Builder {
             let lacking = lacking.join(", ");
             tracing::info!("no cgroup may be made for {lacking}: rlimits alone hold there");
         }
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let services = Arc::new(Services {
             bus: Bus::new(),
             spawner: Spawner::new(tokio::runtime::Handle::current(), cgroups)?,
@@ -142,6 +143,7 @@ impl Builder {
                 let _ = strayed.send((collector.to_owned(), what.to_owned()));
             })?,
             staging,
+            trials: Arc::new(Semaphore::new(cpus)),
             state_dir: config.state_dir.join("collectors"),
             grid: Grid::new(),
             heartbeat: Arc::new(Heartbeat::default()),

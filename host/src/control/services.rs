@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dropsonde_plugin_api::abi::Capability;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::events::Events;
 use crate::admission::Staging;
@@ -19,6 +19,8 @@ pub(crate) struct Services {
     pub(crate) spawner: Spawner,
     pub(crate) threads: Threads,
     pub(crate) staging: Staging,
+    /// Turns of plugin files that are tried out.
+    pub(super) trials: Arc<Semaphore>,
     pub(crate) state_dir: PathBuf,
     pub(crate) grid: Grid,
     pub(crate) heartbeat: Arc<Heartbeat>,

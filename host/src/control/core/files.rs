@@ -1,13 +1,43 @@
 //! Plugin files: from a change in a directory to admission or rejection.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Core;
-use crate::admission::{Image, KeyId, Probed, Rejection, probe, read_and_stage};
-use crate::config::CollectorSpec;
-use crate::control::{Checked, Command};
+use crate::admission::{Image, KeyId, Probed, Rejection, Trust, probe, read_and_stage};
+use crate::config::{CollectorSpec, Defaults};
+use crate::control::{Checked, Command, Services};
 use crate::slot::SlotCommand;
+
+/// So many trials as there are CPUs go on at once, each for so long alone: in turn, the first is
+/// there sooner than if all ran side by side.
+const TURN: Duration = Duration::from_millis(250);
+
+async fn check(
+    services: &Arc<Services>,
+    path: &Path,
+    in_use: Option<Arc<Image>>,
+    specs: BTreeMap<String, CollectorSpec>,
+    defaults: &Defaults,
+    trust: Trust,
+) -> Result<Checked, Rejection> {
+    let staged = tokio::task::spawn_blocking({
+        let (services, path) = (services.clone(), path.to_owned());
+        move || read_and_stage(&services.staging, &path, 0, &trust)
+    });
+    let (image, signed_by) = staged.await.map_err(|error| Rejection::Read(error.to_string()))??;
+    if in_use.is_some_and(|used| used.hash == image.hash) {
+        return Ok(Checked::Unchanged { signed_by });
+    }
+    let plugin = image.manifest.name.clone();
+    let spec = specs.into_values().find(|spec| *spec.plugin == *plugin && spec.enabled);
+    let spec = spec.unwrap_or_else(|| CollectorSpec::auto(&plugin, defaults));
+    let probed = probe(services, &image, spec).await.map_err(Rejection::Probe)?;
+    Ok(Checked::Admitted(Box::new((image, signed_by, probed))))
+}
 
 impl Core {
     /// Starts the check of a file, one at a time for each path.
@@ -25,28 +55,15 @@ impl Core {
         let trust = self.config.trust.clone();
         let commands = self.commands.clone();
         tokio::spawn(async move {
-            let staged = tokio::task::spawn_blocking({
-                let (services, path) = (services.clone(), path.clone());
-                move || read_and_stage(&services.staging, &path, 0, &trust)
-            });
-            let checked = match staged.await {
-                Ok(Ok((image, signed_by)))
-                    if in_use.is_some_and(|used| used.hash == image.hash) =>
-                {
-                    Ok(Checked::Unchanged { signed_by })
+            let turn = services.trials.clone().acquire_owned().await;
+            let file = path.clone();
+            let mut checking = pin!(check(&services, &file, in_use, specs, &defaults, trust));
+            let checked = match tokio::time::timeout(TURN, &mut checking).await {
+                Ok(checked) => checked,
+                Err(_) => {
+                    drop(turn); // a trial that takes long, or hangs, holds up no other
+                    checking.await
                 }
-                Ok(Ok((image, signed_by))) => {
-                    let plugin = image.manifest.name.clone();
-                    let spec =
-                        specs.into_values().find(|spec| *spec.plugin == *plugin && spec.enabled);
-                    let spec = spec.unwrap_or_else(|| CollectorSpec::auto(&plugin, &defaults));
-                    match probe(&services, &image, spec).await {
-                        Ok(probed) => Ok(Checked::Admitted(Box::new((image, signed_by, probed)))),
-                        Err(failure) => Err(Rejection::Probe(failure)),
-                    }
-                }
-                Ok(Err(rejection)) => Err(rejection),
-                Err(error) => Err(Rejection::Read(error.to_string())),
             };
             let _ = commands.send(Command::Checked { path, checked });
         });
