@@ -14,6 +14,8 @@ mod clock;
 mod events;
 mod measure;
 mod memory;
+mod peer;
+mod peers;
 mod processes;
 mod publish;
 mod reference;
@@ -42,7 +44,7 @@ pub(crate) struct Effort {
 type Group = (&'static str, fn(Effort) -> Vec<Row>);
 
 /// In the order of the path of a sample.
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 12] = [
     ("call", call::rows),
     ("round-trip", round_trip::rows),
     ("processes", processes::rows),
@@ -51,6 +53,8 @@ const GROUPS: [Group; 10] = [
     ("allocations", allocations::rows),
     ("events", events::rows),
     ("agent", whole_agent::rows),
+    ("peers", peers::rows),
+    ("first-value", peers::first_value),
     ("memory", memory::rows),
     ("reload", reload::rows),
 ];

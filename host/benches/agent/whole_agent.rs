@@ -1,6 +1,7 @@
 //! The real agent from outside: the bundled collectors once a second, nobody asking.
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -43,19 +44,23 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
 fn cpu_per_second(pid: u32, effort: Effort) -> f64 {
     let windows = WINDOWS / effort.haste.min(WINDOWS);
     to_half_second();
-    let measured = (0..windows).map(|_| {
-        let (cpu, start) = (clock::of_family(pid), Instant::now());
-        std::thread::sleep(WINDOW.saturating_sub(Duration::from_millis(10)));
-        to_half_second();
-        let cpu = clock::of_family(pid) - cpu;
-        cpu.as_secs_f64() * 1e6 / start.elapsed().as_secs_f64()
-    });
-    median(measured.collect())
+    median((0..windows).map(|_| in_window(pid, WINDOW, || ())).collect())
+}
+
+/// The same over so many seconds, from one half second to another, with something that is done
+/// meanwhile.
+pub(crate) fn in_window(pid: u32, length: Duration, meanwhile: impl FnOnce()) -> f64 {
+    let (cpu, start) = (clock::of_family(pid), Instant::now());
+    meanwhile();
+    std::thread::sleep(length.saturating_sub(start.elapsed() + Duration::from_millis(10)));
+    to_half_second();
+    let cpu = clock::of_family(pid) - cpu;
+    cpu.as_secs_f64() * 1e6 / start.elapsed().as_secs_f64()
 }
 
 /// Ticks lie on whole seconds of wall time: a window that begins and ends between them has as
 /// many ticks as seconds.
-fn to_half_second() {
+pub(crate) fn to_half_second() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let into = Duration::from_nanos(u64::from(now.subsec_nanos()));
     let half = Duration::from_millis(500);
@@ -63,40 +68,33 @@ fn to_half_second() {
     std::thread::sleep(wait);
 }
 
-/// A running agent with all bundled plugins; killed when dropped.
+/// A running agent; killed when dropped.
 pub(crate) struct Agent {
     child: Child,
+    /// Where it serves HTTP.
+    pub(crate) address: String,
     /// How many of its collectors deliver.
     pub(crate) collectors: usize,
     _directory: TempDir,
 }
 
 impl Agent {
+    /// With all bundled plugins.
     pub(crate) fn start(mode: &str) -> Self {
+        Self::with(mode, &build::plugins(), |command| {
+            command.env("DROPSONDE__COLLECTORS__HARDWARE__INTERVAL", "5min"); // its own
+        })
+    }
+
+    /// With these plugins, and further settings.
+    pub(crate) fn with(mode: &str, plugins: &[PathBuf], set: impl FnOnce(&mut Command)) -> Self {
         let directory = TempDir::new().unwrap();
-        let root = directory.path();
-        for sub in ["plugins", "run", "state"] {
-            std::fs::create_dir(root.join(sub)).unwrap();
-        }
-        let plugins = build::plugins();
-        for plugin in &plugins {
-            let name = plugin.file_name().unwrap();
-            std::fs::copy(plugin, root.join("plugins").join(name)).unwrap();
-        }
-        let mut child = Command::new(build::binary())
-            .args(["run", "--log", "warn", "--listen", "127.0.0.1:0", "--plugins"])
-            .arg(root.join("plugins"))
-            .env("DROPSONDE__HOST__RUNTIME_DIR", root.join("run"))
-            .env("DROPSONDE__HOST__STATE_DIR", root.join("state"))
-            .env("DROPSONDE__DEFAULTS__ISOLATION", mode)
-            .env("DROPSONDE__DEFAULTS__INTERVAL", "1s")
-            .env("DROPSONDE__COLLECTORS__HARDWARE__INTERVAL", "5min") // its own
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = command(directory.path(), mode, plugins);
+        set(&mut command);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let address = address(&mut child);
         let collectors = delivering(&address, plugins.len());
-        Self { child, collectors, _directory: directory }
+        Self { child, address, collectors, _directory: directory }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -113,6 +111,26 @@ impl Drop for Agent {
         let _ = self.child.kill(); // its runners end with it
         let _ = self.child.wait();
     }
+}
+
+/// The agent with these plugins at 1 s, in a directory of its own.
+pub(crate) fn command(root: &Path, mode: &str, plugins: &[PathBuf]) -> Command {
+    for sub in ["plugins", "run", "state"] {
+        std::fs::create_dir(root.join(sub)).unwrap();
+    }
+    for plugin in plugins {
+        let name = plugin.file_name().unwrap();
+        std::fs::copy(plugin, root.join("plugins").join(name)).unwrap();
+    }
+    let mut command = Command::new(build::binary());
+    command
+        .args(["run", "--log", "warn", "--listen", "127.0.0.1:0", "--plugins"])
+        .arg(root.join("plugins"))
+        .env("DROPSONDE__HOST__RUNTIME_DIR", root.join("run"))
+        .env("DROPSONDE__HOST__STATE_DIR", root.join("state"))
+        .env("DROPSONDE__DEFAULTS__ISOLATION", mode)
+        .env("DROPSONDE__DEFAULTS__INTERVAL", "1s");
+    command
 }
 
 fn address(child: &mut Child) -> String {
