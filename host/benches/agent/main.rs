@@ -12,6 +12,8 @@ mod build;
 mod call;
 mod clock;
 mod events;
+mod first_value;
+mod latency;
 mod measure;
 mod memory;
 mod peer;
@@ -22,6 +24,7 @@ mod reference;
 mod reload;
 mod roles;
 mod round_trip;
+mod rounds;
 mod table;
 mod whole_agent;
 mod wildcards;
@@ -44,17 +47,19 @@ pub(crate) struct Effort {
 type Group = (&'static str, fn(Effort) -> Vec<Row>);
 
 /// In the order of the path of a sample.
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 14] = [
     ("call", call::rows),
     ("round-trip", round_trip::rows),
+    ("six", rounds::rows),
     ("processes", processes::rows),
     ("publish", publish::rows),
+    ("latency", latency::rows),
     ("wildcards", wildcards::rows),
     ("allocations", allocations::rows),
     ("events", events::rows),
     ("agent", whole_agent::rows),
     ("peers", peers::rows),
-    ("first-value", peers::first_value),
+    ("first-value", first_value::rows),
     ("memory", memory::rows),
     ("reload", reload::rows),
 ];

@@ -1,10 +1,9 @@
 //! Other agents that do the same job, each with a configuration of its own in a private
 //! directory.
 
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -42,11 +41,20 @@ impl Peer {
         Some(peer)
     }
 
-    /// collectd that writes nowhere. `None`: it is not installed.
-    pub(crate) fn collectd() -> Option<Self> {
+    /// collectd with this beyond its configuration; without, it writes nowhere. `None`: it is not
+    /// installed.
+    pub(crate) fn collectd(more: &str) -> Option<Self> {
         let directory = TempDir::new().unwrap();
-        let child = start(collectd(directory.path(), "").stdout(Stdio::null()))?;
+        let text = format!("{}{more}", include_str!("collectd.conf"));
+        let mut command = Command::new("collectd");
+        command.arg("-f").arg("-C").arg(configure(directory.path(), &text));
+        let child = start(command.stdout(Stdio::piped()))?;
         Some(Self { name: "collectd", child, page: None, _directory: directory })
+    }
+
+    /// What it writes to its standard output.
+    pub(crate) fn output(&mut self) -> ChildStdout {
+        self.child.stdout.take().unwrap()
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -73,33 +81,6 @@ impl Drop for Peer {
 pub(crate) fn text_of(page: &str) -> String {
     let answer = ureq::get(page).call().ok();
     answer.and_then(|mut answer| answer.body_mut().read_to_string().ok()).unwrap_or_default()
-}
-
-/// Milliseconds from the start of collectd to its first value. `None`: it is not installed.
-pub(crate) fn first_value_of_collectd() -> Option<f64> {
-    let directory = TempDir::new().unwrap();
-    let to_stdout = "LoadPlugin csv\n<Plugin csv>\n  DataDir \"stdout\"\n</Plugin>\n";
-    let begun = Instant::now();
-    let mut child = start(collectd(directory.path(), to_stdout).stdout(Stdio::piped()))?;
-    let milliseconds = until_line(&mut child, "PUTVAL ", begun);
-    let _ = child.kill();
-    let _ = child.wait();
-    Some(milliseconds)
-}
-
-/// Milliseconds until a child prints a line that begins so.
-pub(crate) fn until_line(child: &mut Child, begin: &str, begun: Instant) -> f64 {
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let found = lines.into_iter().any(|line| line.starts_with(begin));
-    assert!(found, "it ended without {begin}");
-    begun.elapsed().as_secs_f64() * 1e3
-}
-
-fn collectd(root: &Path, more: &str) -> Command {
-    let text = format!("{}{more}", include_str!("collectd.conf"));
-    let mut command = Command::new("collectd");
-    command.arg("-f").arg("-C").arg(configure(root, &text));
-    command
 }
 
 /// Writes the configuration.

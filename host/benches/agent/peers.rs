@@ -4,20 +4,17 @@
 //! there is, is scraped each 15 s.
 
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
-
-use tempfile::TempDir;
+use std::time::Duration;
 
 use crate::measure::median;
 use crate::memory::Memory;
-use crate::peer::{Peer, first_value_of_collectd, text_of, until_line};
+use crate::peer::{Peer, text_of};
 use crate::table::{Figure, Row};
-use crate::whole_agent::{Agent, MODES, command, in_window, to_half_second};
+use crate::whole_agent::{Agent, MODES, in_window, to_half_second};
 use crate::{Effort, build, clock, memory};
 
 /// What they read, too.
-const COLLECTORS: [&str; 5] = ["cpu", "memory", "network", "disk", "memory_bandwidth"];
+pub(crate) const COLLECTORS: [&str; 5] = ["cpu", "memory", "network", "disk", "memory_bandwidth"];
 const WINDOW: Duration = Duration::from_secs(15);
 const WINDOWS: u32 = 3;
 /// What starting costs is over by then, also for netdata.
@@ -47,7 +44,7 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
     });
     let of_peer = |peer: Peer| Cost::of(peer.pid(), peer.page.as_deref(), effort);
     let netdata = Peer::netdata().map(of_peer);
-    let collectd = Peer::collectd().map(of_peer);
+    let collectd = Peer::collectd("").map(of_peer);
     let peers = [
         ("netdata, scraped each 15 s too", "not measured: netdata is not installed", netdata),
         ("collectd, which writes nowhere", "not measured: collectd is not installed", collectd),
@@ -67,7 +64,7 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
     rows
 }
 
-fn plugins() -> Vec<PathBuf> {
+pub(crate) fn plugins() -> Vec<PathBuf> {
     COLLECTORS.map(build::plugin).into()
 }
 
@@ -85,33 +82,4 @@ impl Cost {
         let children = clock::children(pid).into_iter().map(|child| memory::of(child).proportional);
         Self { cpu, main, family: main.proportional + children.sum::<u64>() }
     }
-}
-
-/// From the start of the process to the first values on its standard output.
-pub(crate) fn first_value(effort: Effort) -> Vec<Row> {
-    let starts = effort.repetitions.max(5);
-    let collectd: Option<Vec<f64>> = (0..starts).map(|_| first_value_of_collectd()).collect();
-    let floor = collectd.map(|times| Figure::Milliseconds(median(times)));
-    let reference = match floor {
-        Some(_) => "collectd, which writes its values to standard output",
-        None => "not measured: collectd is not installed",
-    };
-    let of_mode = |mode| {
-        let times = (0..starts).map(|_| first_value_of_agent(mode)).collect();
-        let work = format!("wall time from the start of the agent to its first batch, {mode} mode");
-        Row { work, measured: Figure::Milliseconds(median(times)), reference, floor }
-    };
-    MODES.map(of_mode).into()
-}
-
-fn first_value_of_agent(mode: &str) -> f64 {
-    let directory = TempDir::new().unwrap();
-    let mut command = command(directory.path(), mode, &plugins());
-    command.args(["--output", "ndjson"]).stdout(Stdio::piped()).stderr(Stdio::null());
-    let begun = Instant::now();
-    let mut child = command.spawn().unwrap();
-    let milliseconds = until_line(&mut child, r#"{"topic":"metrics."#, begun);
-    let _ = child.kill();
-    let _ = child.wait();
-    milliseconds
 }

@@ -119,19 +119,23 @@ pub(crate) fn pids() -> Vec<u32> {
 }
 
 /// Opens, reads and closes, and makes nothing of it.
+pub(crate) fn read_files(buffer: &mut [u8]) {
+    for path in FILES {
+        let read = File::open(path).and_then(|mut file| file.read(buffer));
+        black_box(read.unwrap_or(0));
+    }
+    for path in FILE_SYSTEMS {
+        let _ = black_box(rustix::fs::statvfs(path));
+    }
+}
+
 fn reader() {
     let mut buffer = vec![0; 64 << 10];
     loop {
-        for path in FILES {
-            let read = File::open(path).and_then(|mut file| file.read(&mut buffer));
-            black_box(read.unwrap_or(0));
-        }
+        read_files(&mut buffer);
         for pid in pids() {
             let read = File::open(format!("/proc/{pid}/stat"));
             black_box(read.and_then(|mut file| file.read(&mut buffer)).unwrap_or(0));
-        }
-        for path in FILE_SYSTEMS {
-            let _ = black_box(rustix::fs::statvfs(path));
         }
         std::thread::sleep(Duration::from_secs(1));
     }

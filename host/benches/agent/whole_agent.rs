@@ -93,7 +93,7 @@ impl Agent {
         set(&mut command);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let address = address(&mut child);
-        let collectors = delivering(&address, plugins.len());
+        let collectors = delivering(&address, plugins.len(), Duration::from_millis(100));
         Self { child, address, collectors, _directory: directory }
     }
 
@@ -133,15 +133,16 @@ pub(crate) fn command(root: &Path, mode: &str, plugins: &[PathBuf]) -> Command {
     command
 }
 
-fn address(child: &mut Child) -> String {
+/// Where it serves HTTP, as it says on its standard error.
+pub(crate) fn address(child: &mut Child) -> String {
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let address = log.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
     std::thread::spawn(move || log.for_each(drop)); // a full pipe would hold the agent up
     address.expect("the agent did not start")
 }
 
-/// Waits until every collector delivers or has failed; how many deliver.
-fn delivering(address: &str, expected: usize) -> usize {
+/// Waits until so many collectors deliver, looking again after each pause; how many do in the end.
+pub(crate) fn delivering(address: &str, expected: usize, pause: Duration) -> usize {
     let start = Instant::now();
     loop {
         let mut answer = ureq::get(format!("{address}/api/v1/collectors")).call().unwrap();
@@ -150,9 +151,9 @@ fn delivering(address: &str, expected: usize) -> usize {
         let collectors = collectors.as_array().unwrap();
         let has = |one: &&serde_json::Value, key: &str| one[key].as_u64() > Some(0);
         let good = collectors.iter().filter(|one| has(one, "batches")).count();
-        if good == expected || start.elapsed() > PATIENCE {
+        if good >= expected || start.elapsed() > PATIENCE {
             return good;
         }
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(pause);
     }
 }
