@@ -9,9 +9,11 @@ use dropsonde_plugin_api::schema::{ColumnSchema, Role, StreamKind, StreamSchema,
 
 use crate::bus::{Bus, Publisher};
 use crate::clock;
+use crate::control::{ConfigStatus, OwnUse, Status};
 use crate::loader::Loaded;
-use crate::model::{Batch, ColumnData, Data, Read, StreamInfo, check};
-use crate::runner::{Begin, Isolation, Reply, Request, Spawner, Threads, start_process};
+use crate::model::{Batch, ColumnData, Data, Rates, RawBatch, Read, StreamInfo, check};
+use crate::runner::{Begin, Isolation, Quiet, Reply, Request, Spawner, Threads, start_process};
+use crate::sink::prometheus;
 
 /// Opens a plugin for good. Only for plugins that are known to be sound.
 pub fn open(path: &Path) -> Result<PluginModuleRef, String> {
@@ -21,8 +23,8 @@ pub fn open(path: &Path) -> Result<PluginModuleRef, String> {
     Ok(module)
 }
 
-/// A stream of ten numbers.
-pub fn stream(topic: &str, kind: StreamKind) -> Arc<StreamInfo> {
+/// Ten numbers.
+fn numbers(kind: StreamKind) -> StreamSchema {
     let column = |index| ColumnSchema {
         name: format!("number_{index}"),
         role: Role::Gauge,
@@ -33,14 +35,18 @@ pub fn stream(topic: &str, kind: StreamKind) -> Arc<StreamInfo> {
         attributes: Vec::new(),
         share: None,
     };
-    let schema = StreamSchema {
-        name: String::new(),
-        kind,
-        description: String::new(),
-        columns: (0..10).map(column).collect(),
-    };
+    let columns = (0..10).map(column).collect();
+    StreamSchema { name: String::new(), kind, description: String::new(), columns }
+}
+
+fn info(topic: &str, schema: StreamSchema) -> Arc<StreamInfo> {
     let name: Arc<str> = "bench".into();
     Arc::new(StreamInfo::at(topic.to_owned(), topic.to_owned(), &name, &name, schema))
+}
+
+/// A stream of ten numbers.
+pub fn stream(topic: &str, kind: StreamKind) -> Arc<StreamInfo> {
+    info(topic, numbers(kind))
 }
 
 /// A batch of it, of one record.
@@ -51,24 +57,62 @@ pub fn batch(stream: &Arc<StreamInfo>, sequence: u64) -> Arc<Batch> {
     Arc::new(Batch::new(stream.clone(), read, 1, (0..10).map(column).collect()))
 }
 
-/// Publishes a stream of ten numbers.
-pub struct Source(Publisher);
+/// Publishes a stream.
+pub struct Source {
+    publisher: Publisher,
+    declared: [StreamSchema; 1],
+    rates: Rates,
+    sequence: u64,
+}
 
 impl Source {
-    /// Puts the stream on the bus.
+    /// Puts a stream of ten numbers on the bus.
     pub fn new(bus: &Bus, topic: &str) -> Self {
-        Self(bus.publisher(stream(topic, StreamKind::Snapshot)))
+        Self::of(bus, topic, numbers(StreamKind::Snapshot))
     }
 
-    /// A batch of one record.
+    /// Puts a stream of this schema on the bus.
+    pub fn of(bus: &Bus, topic: &str, schema: StreamSchema) -> Self {
+        let declared = [schema.clone()];
+        let publisher = bus.publisher(info(topic, schema));
+        Self { publisher, declared, rates: Rates::default(), sequence: 0 }
+    }
+
+    /// What a slot makes of what a runner hands over: checked, with rates.
+    pub fn finish(&mut self, mut raw: RawBatch) -> Result<Arc<Batch>, String> {
+        check(&self.declared, &mut raw).map_err(|error| error.to_string())?;
+        let info = self.publisher.info();
+        let rates = self.rates.derive(info, &raw);
+        self.sequence += 1;
+        let monotonic = Duration::from_nanos(raw.monotonic_ns);
+        let (wall, sequence) = (clock::wall(), self.sequence);
+        let read = Read { generation: 1, sequence, wall, monotonic, due: monotonic };
+        let columns = raw.columns.into_iter().chain(rates).collect();
+        Ok(Arc::new(Batch::new(info.clone(), read, raw.rows, columns)))
+    }
+
+    /// A batch of one record of ten numbers.
     pub fn batch(&self, sequence: u64) -> Arc<Batch> {
-        batch(self.0.info(), sequence)
+        batch(self.publisher.info(), sequence)
     }
 
     /// As a slot publishes.
     pub async fn publish(&self, batch: Arc<Batch>) {
-        self.0.publish(batch).await;
+        self.publisher.publish(batch).await;
     }
+}
+
+/// The Prometheus page of these batches, and of a host that has nothing else.
+pub fn page(batches: &[Arc<Batch>], bus: &Bus) -> String {
+    let status = Status {
+        host: OwnUse::default(),
+        plugins: Vec::new(),
+        collectors: Vec::new(),
+        config: ConfigStatus::default(),
+        bus: bus.status(),
+        libraries: (&Quiet::default()).into(),
+    };
+    prometheus::page(batches, &status)
 }
 
 /// Starts runners as slots do.

@@ -13,7 +13,9 @@ mod call;
 mod clock;
 mod events;
 mod first_value;
+mod growth;
 mod latency;
+mod many;
 mod measure;
 mod memory;
 mod peer;
@@ -47,7 +49,7 @@ pub(crate) struct Effort {
 type Group = (&'static str, fn(Effort) -> Vec<Row>);
 
 /// In the order of the path of a sample.
-const GROUPS: [Group; 14] = [
+const GROUPS: [Group; 18] = [
     ("call", call::rows),
     ("round-trip", round_trip::rows),
     ("six", rounds::rows),
@@ -62,6 +64,10 @@ const GROUPS: [Group; 14] = [
     ("first-value", first_value::rows),
     ("memory", memory::rows),
     ("reload", reload::rows),
+    ("many", many::rows),
+    ("growth-collectors", growth::collectors),
+    ("growth-subscribers", growth::subscribers),
+    ("growth-rows", growth::rows),
 ];
 
 fn main() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde_json::Value as Json;
 use tempfile::TempDir;
 
 use crate::measure::median;
@@ -41,7 +42,7 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
 }
 
 /// CPU microseconds a second of a process and its children.
-fn cpu_per_second(pid: u32, effort: Effort) -> f64 {
+pub(crate) fn cpu_per_second(pid: u32, effort: Effort) -> f64 {
     let windows = WINDOWS / effort.haste.min(WINDOWS);
     to_half_second();
     median((0..windows).map(|_| in_window(pid, WINDOW, || ())).collect())
@@ -91,14 +92,41 @@ impl Agent {
         let directory = TempDir::new().unwrap();
         let mut command = command(directory.path(), mode, plugins);
         set(&mut command);
+        Self::of(&mut command, directory, plugins.len())
+    }
+
+    /// With so many collectors that read nothing.
+    pub(crate) fn of_still(count: usize, mode: &str, interval: fn(usize) -> Duration) -> Self {
+        let directory = TempDir::new().unwrap();
+        let mut command = command(directory.path(), mode, &[build::fixture("bench_still")]);
+        let mut text = "[collectors.bench_still]\nenabled = false\n".to_owned();
+        for index in 0..count {
+            let milliseconds = interval(index).as_millis();
+            let keys = format!("plugin = \"bench_still\"\ninterval = \"{milliseconds}ms\"");
+            text += &format!("[collectors.still_{index}]\n{keys}\n");
+        }
+        let file = directory.path().join("many.toml");
+        std::fs::write(&file, text).unwrap();
+        command.arg("--config").arg(file);
+        let agent = Self::of(&mut command, directory, count);
+        assert_eq!(agent.collectors, count, "not all deliver");
+        agent
+    }
+
+    fn of(command: &mut Command, directory: TempDir, expected: usize) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let address = address(&mut child);
-        let collectors = delivering(&address, plugins.len(), Duration::from_millis(100));
+        let collectors = delivering(&address, expected, Duration::from_millis(100));
         Self { child, address, collectors, _directory: directory }
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// A count of all collectors together.
+    pub(crate) fn sum(&self, count: &str) -> u64 {
+        collectors(&self.address).iter().filter_map(|collector| collector[count].as_u64()).sum()
     }
 
     pub(crate) fn settle(&self, effort: Effort) {
@@ -145,15 +173,17 @@ pub(crate) fn address(child: &mut Child) -> String {
 pub(crate) fn delivering(address: &str, expected: usize, pause: Duration) -> usize {
     let start = Instant::now();
     loop {
-        let mut answer = ureq::get(format!("{address}/api/v1/collectors")).call().unwrap();
-        let text = answer.body_mut().read_to_string().unwrap();
-        let collectors: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let collectors = collectors.as_array().unwrap();
-        let has = |one: &&serde_json::Value, key: &str| one[key].as_u64() > Some(0);
-        let good = collectors.iter().filter(|one| has(one, "batches")).count();
+        let delivers = |one: &&Json| one["batches"].as_u64() > Some(0);
+        let good = collectors(address).iter().filter(delivers).count();
         if good >= expected || start.elapsed() > PATIENCE {
             return good;
         }
         std::thread::sleep(pause);
     }
+}
+
+/// What the agent says of each.
+fn collectors(address: &str) -> Vec<Json> {
+    let mut answer = ureq::get(format!("{address}/api/v1/collectors")).call().unwrap();
+    serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap()
 }
