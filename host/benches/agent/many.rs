@@ -44,16 +44,20 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
     let paced = Figure::Microseconds((often * fast_round + seldom * slow_round) / 1e3);
     let agent = Agent::of_still(COLLECTORS, "process", interval);
     agent.settle(effort);
+    let counts = || ["missed_ticks", "rounds"].map(|count| agent.sum(count));
+    let [at_start, rounds_before] = counts();
     to_half_second();
     let windows = (0..3_u32.div_ceil(effort.haste)).map(|_| in_window(agent.pid(), WINDOW, || ()));
     let cost = Figure::Microseconds(median(windows.collect()));
+    let [missed, rounds] = counts();
+    let (missed, rounds) = (missed - at_start, rounds - rounds_before);
     let work = "1,000 collectors that read nothing, at 100 ms, 1 s and 10 s, CPU per second";
-    let missed = agent.sum("missed_ticks");
-    let late = format!("of {} ticks of these collectors, missed", agent.sum("rounds") + missed);
+    let late = |when: &str, count: u64| Row::alone(when, Figure::Number(count as f64));
     vec![
         Row::new(work, cost, "the same rounds of one alone, at these intervals", paced),
         Row::new(work, cost, "the same rounds of one alone, one after another", hot),
-        Row::alone(late, Figure::Number(missed as f64)),
+        late(&format!("of their {} ticks in these seconds, missed", rounds + missed), missed),
+        late("of their ticks while they were being started, missed", at_start),
     ]
 }
 
