@@ -46,15 +46,25 @@ pub(crate) fn rows(effort: Effort) -> Vec<Row> {
     let netdata = Peer::netdata().map(of_peer);
     let collectd = Peer::collectd("").map(of_peer);
     let peers = [
-        ("netdata, scraped each 15 s too", "not measured: netdata is not installed", netdata),
-        ("collectd, which writes nowhere", "not measured: collectd is not installed", collectd),
+        (
+            "netdata with the same job, scraped too",
+            "not measured: netdata is not installed",
+            netdata,
+        ),
+        (
+            "collectd with the same job, writing nowhere",
+            "not measured: collectd is not installed",
+            collectd,
+        ),
     ];
     let mut rows = Vec::new();
     for (aspect, of) in ASPECTS {
         for (mode, agent) in MODES.iter().zip(&agents) {
             for (name, missing, peer) in &peers {
-                let work =
-                    format!("the agent with the peers' five collectors: {aspect}, {mode} mode");
+                let collectors = COLLECTORS.join("`, `");
+                let work = format!(
+                    "the agent with `{collectors}`, scraped each 15 s: {aspect}, {mode} mode"
+                );
                 let floor = peer.as_ref().map(of);
                 let reference = if floor.is_some() { name } else { missing };
                 rows.push(Row { work, measured: of(agent), reference, floor });
