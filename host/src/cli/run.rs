@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{EX_CONFIG, Output, RunArgs, fail, runtime, systemd};
 use crate::bus::{Overflow, Subscribe, Subscription};
@@ -182,15 +182,20 @@ async fn signals(host: &Host) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Chunks of lines that wait for the thread that prints.
+const CHUNKS: usize = 4;
+/// Lines are written together up to so many bytes.
+const CHUNK: usize = 64 << 10;
+
 /// Prints batches until standard output fails. The writing is done on a thread of its own: a
 /// reader that stalls stalls nothing else, and loses its own batches.
 async fn print(mut batches: Subscription) -> Option<std::io::Error> {
-    let (lines, queue) = std::sync::mpsc::sync_channel::<std::sync::Arc<str>>(1);
+    let (chunks, mut queue) = mpsc::channel::<String>(CHUNKS);
     let (failed, failure) = oneshot::channel();
     let spawned = std::thread::Builder::new().name("dropsonde-print".into()).spawn(move || {
         let mut stdout = std::io::stdout();
-        while let Ok(line) = queue.recv() {
-            let written = stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
+        while let Some(chunk) = queue.blocking_recv() {
+            let written = stdout.write_all(chunk.as_bytes());
             if let Err(error) = written.and_then(|()| stdout.flush()) {
                 let _ = failed.send(error);
                 return;
@@ -202,15 +207,23 @@ async fn print(mut batches: Subscription) -> Option<std::io::Error> {
     }
     let feed = async {
         loop {
-            let mut line = batches.recv().await.json();
-            // Full: the reader is slow. Wait for it here, where batches are lost by policy.
-            while let Err(std::sync::mpsc::TrySendError::Full(back)) = lines.try_send(line) {
-                line = back;
-                tokio::time::sleep(Duration::from_millis(5)).await;
+            let mut chunk = String::new();
+            // A slow reader is waited for here, where batches are lost by policy.
+            while chunk.len() < CHUNK {
+                let Some(batch) = batches.try_recv() else { break };
+                chunk.push_str(&batch.json());
+                chunk.push('\n');
+            }
+            if chunk.is_empty() {
+                chunk = batches.recv().await.json().to_string() + "\n";
+            }
+            if chunks.send(chunk).await.is_err() {
+                return; // the thread says why
             }
         }
     };
     tokio::select! {
+        biased; // the thread says why before it takes no more
         error = failure => error.ok(),
         () = feed => None,
     }

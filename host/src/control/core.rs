@@ -24,8 +24,8 @@ pub(crate) const SYSTEM_PLUGINS: &str = "/usr/lib/dropsonde/plugins";
 type ConfigPrint = Vec<(PathBuf, (u64, u64, i64, i64))>;
 
 /// How often the directories are looked at without being told: one may have been made or
-/// replaced, and not every file system tells.
-const PATROL: Duration = Duration::from_secs(2);
+/// replaced, and not every file system tells. A look costs as much as a round of a collector.
+const PATROL: Duration = Duration::from_secs(10);
 /// How soon they are looked at again where something was in the middle of a change.
 const A_MOMENT: Duration = Duration::from_millis(50);
 
