@@ -61,6 +61,7 @@ mod tests {
             mount_point: mount_point.into(),
             device: device.into(),
             fs_type: fs_type.into(),
+            is_prompt: false,
         }
     }
 

@@ -153,16 +153,28 @@ impl DiskCollector {
         let selected = self.selection.read()?;
         selected.partial.iter().for_each(|what| out.partial(what));
         out.publish_empty::<Partition<'_>>()?;
+        let slow = selected.mounts.iter().filter(|mount| !mount.is_prompt);
         let answers = self
             .prober
-            .ask(selected.mounts.iter().map(|mount| &mount.path))
+            .ask(slow.map(|mount| &mount.path))
             .map_err(|error| Error::from(error).context("starting a thread for statvfs"))?;
-        for (mount, answer) in selected.mounts.iter().zip(answers) {
+        let mut slow = answers.into_iter();
+        let mut failed = false;
+        for mount in &selected.mounts {
+            let answer = if mount.is_prompt {
+                self.prober.ask_now(&mount.path)
+            } else {
+                slow.next().unwrap_or(Answer::NotReached)
+            };
             let space = space_of(answer, self.timeout_ms).unwrap_or_else(|why| {
                 out.partial(format_args!("{}: {why}", mount.mount_point));
+                failed = true;
                 None
             });
             out.push(partition(mount, space))?;
+        }
+        if failed {
+            self.selection.doubt();
         }
         Ok(())
     }

@@ -19,6 +19,32 @@ pub(crate) struct Mount {
     pub(crate) mount_point: String,
     pub(crate) device: String,
     pub(crate) fs_type: String,
+    /// It says how much room it has without waiting for anything; see [`mark_prompt`].
+    pub(crate) is_prompt: bool,
+}
+
+/// Types whose statfs answers from memory (`s_op->statfs` in the kernel's `fs/`): local file
+/// systems that keep the counts of their superblock there, and those that are in memory
+/// altogether. Not FAT, which may first count its free clusters on the device, nor ZFS, whose
+/// pool may be suspended.
+const PROMPT: [&str; 15] = [
+    "bpf", "btrfs", "cgroup", "cgroup2", "devpts", "devtmpfs", "ext2", "ext3", "ext4", "f2fs", "proc",
+    "ramfs", "sysfs", "tmpfs", "xfs",
+];
+
+/// Whether a file system of this type answers from memory.
+pub(crate) fn answers_from_memory(fs_type: &str) -> bool {
+    PROMPT.contains(&fs_type)
+}
+
+/// Marks the mounts that may be asked without fear that the call hangs: they and all mounts on
+/// the way to them are of a type that `answers` from memory.
+pub(crate) fn mark_prompt(mounts: &mut [Mount], answers: fn(&str) -> bool) {
+    let slow = mounts.iter().filter(|mount| !answers(&mount.fs_type));
+    let slow: Vec<Arc<Path>> = slow.map(|mount| mount.path.clone()).collect();
+    for mount in mounts {
+        mount.is_prompt = !slow.iter().any(|slow| mount.path.starts_with(slow));
+    }
 }
 
 /// The mounts in the kernel's order, and the numbers of the lines that could not be read. Of
@@ -49,6 +75,7 @@ pub(crate) fn parse(text: &[u8]) -> (Vec<Mount>, Vec<usize>) {
             path: Arc::from(Path::new(&OsString::from_vec(point.into_owned()))),
             device: text_of(device),
             fs_type: text_of(fs_type),
+            is_prompt: false,
         }
     });
     (mounts.collect(), malformed)
@@ -127,6 +154,16 @@ mod tests {
         let text = "rootfs / rootfs rw 0 0\n/dev/sdb /b xfs rw 0 0\n/dev/sda / ext4 rw 0 0\n";
         let expected = [("/b", "/dev/sdb"), ("/", "/dev/sda")];
         assert_eq!(points(text), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    }
+
+    #[test]
+    fn a_mount_below_one_that_may_hang_may_hang_too() {
+        let text = "/dev/sda / ext4 rw 0 0\ns:/e /nfs nfs4 rw 0 0\n\
+                    /dev/sdb /nfs/below xfs rw 0 0\n/dev/sdc /nfs2 xfs rw 0 0\n";
+        let (mut mounts, _) = parse(text.as_bytes());
+        mark_prompt(&mut mounts, answers_from_memory);
+        let prompt: Vec<bool> = mounts.iter().map(|mount| mount.is_prompt).collect();
+        assert_eq!(prompt, [true, false, false, true]);
     }
 
     #[test]
