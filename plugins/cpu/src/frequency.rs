@@ -20,9 +20,40 @@ enum Source {
     /// One attribute for each core, in kHz (Documentation/admin-guide/pm/cpufreq.rst).
     Cpufreq(Vec<Attribute>),
     /// The lines `cpu MHz` of `/proc/cpuinfo`, where no driver scales the frequency.
-    Cpuinfo,
+    Cpuinfo(Steady),
     /// Neither: the file, which is dear to render, is not read again.
     Nowhere,
+}
+
+/// A value that is dear to read and may never change: without a driver, the kernel prints what the
+/// cores were built for, unless they count their cycles, and then each reading is another
+/// (`arch_freq_get_on_cpu` in the kernel).
+#[derive(Debug, Default)]
+struct Steady {
+    mhz: Option<f64>,
+    /// Readings in a row that were the same.
+    same: u32,
+    /// Rounds until it is read again.
+    rest: u32,
+}
+
+/// So many readings that are the same make a value steady.
+const STEADY: u32 = 5;
+/// A steady value is read again after so many rounds.
+const REST: u32 = 30;
+
+impl Steady {
+    fn read(&mut self, read: impl FnOnce() -> Result<Option<f64>>) -> Result<Option<f64>> {
+        if self.rest > 0 {
+            self.rest -= 1;
+            return Ok(self.mhz);
+        }
+        let mhz = read()?;
+        self.same = if mhz == self.mhz { (self.same + 1).min(STEADY) } else { 0 };
+        self.mhz = mhz;
+        self.rest = if self.same == STEADY { REST } else { 0 };
+        Ok(mhz)
+    }
 }
 
 impl Frequency {
@@ -45,10 +76,10 @@ impl Frequency {
                 Err(_) => self.rediscover(),
             }
         }
-        match &self.source {
+        match &mut self.source {
             Source::Cpufreq(cores) => Ok(mean_of_attributes(cores).ok()),
-            Source::Cpuinfo => {
-                let mhz = mean_of_cpuinfo(self.cpuinfo.read()?);
+            Source::Cpuinfo(steady) => {
+                let mhz = steady.read(|| Ok(mean_of_cpuinfo(self.cpuinfo.read()?)))?;
                 if mhz.is_none() {
                     self.source = Source::Nowhere;
                 }
@@ -66,7 +97,11 @@ impl Source {
             .iter()
             .filter_map(|core| Attribute::open(core.join("cpufreq/scaling_cur_freq")))
             .collect();
-        if attributes.is_empty() { Self::Cpuinfo } else { Self::Cpufreq(attributes) }
+        if attributes.is_empty() {
+            Self::Cpuinfo(Steady::default())
+        } else {
+            Self::Cpufreq(attributes)
+        }
     }
 }
 
@@ -90,4 +125,28 @@ fn mean_of_cpuinfo(text: &[u8]) -> Option<f64> {
         }
     }
     (cores > 0).then(|| sum / f64::from(cores))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frequency_that_never_changes_is_seldom_read_and_one_that_does_each_time() {
+        let (mut steady, mut reads) = (Steady::default(), 0);
+        let mut rounds = |count: u32, next: &dyn Fn(u32) -> f64| {
+            let before = reads;
+            for _ in 0..count {
+                let mhz = steady.read(|| {
+                    reads += 1;
+                    Ok(Some(next(reads)))
+                });
+                assert!(mhz.unwrap().is_some());
+            }
+            reads - before
+        };
+        assert_eq!(rounds(100, &f64::from), 100, "it changes");
+        assert!(rounds(310, &|_| 2500.0) < 20, "it does not");
+        assert!(rounds(100, &f64::from) >= 100 - REST, "it does again");
+    }
 }

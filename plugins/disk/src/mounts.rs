@@ -28,8 +28,8 @@ pub(crate) struct Mount {
 /// altogether. Not FAT, which may first count its free clusters on the device, nor ZFS, whose
 /// pool may be suspended.
 const PROMPT: [&str; 15] = [
-    "bpf", "btrfs", "cgroup", "cgroup2", "devpts", "devtmpfs", "ext2", "ext3", "ext4", "f2fs", "proc",
-    "ramfs", "sysfs", "tmpfs", "xfs",
+    "bpf", "btrfs", "cgroup", "cgroup2", "devpts", "devtmpfs", "ext2", "ext3", "ext4", "f2fs",
+    "proc", "ramfs", "sysfs", "tmpfs", "xfs",
 ];
 
 /// Whether a file system of this type answers from memory.
