@@ -74,7 +74,7 @@ impl Collector for PerfEvents {
 
     fn create(settings: Settings, host: Host) -> Result<Self> {
         let max_descriptors = opening::max_descriptors();
-        let collector = Self::open(settings, Box::new(PerfEventOpen), max_descriptors)?;
+        let collector = Self::open(settings, Box::<PerfEventOpen>::default(), max_descriptors)?;
         if let Some(text) = collector.reason.clone().or_else(|| collector.opened.complaint()) {
             host.warn(text);
         }

@@ -69,6 +69,16 @@ fn software_events_of_the_whole_machine_grow_with_work() {
     assert_grows(&mut harness(json!({ "events": SOFTWARE })));
 }
 
+/// Whichever comes first leads the group of a CPU.
+#[test]
+fn software_events_grow_in_any_order() {
+    for first in 0..SOFTWARE.len() {
+        let mut events = SOFTWARE;
+        events.rotate_left(first);
+        assert_grows(&mut harness(json!({ "events": events })));
+    }
+}
+
 #[test]
 fn software_events_of_one_process_grow_with_its_work() {
     let mut perf = harness(json!({ "events": SOFTWARE, "pid": std::process::id() }));
