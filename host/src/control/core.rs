@@ -5,6 +5,7 @@ mod apply;
 mod files;
 
 use std::collections::{BTreeMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +22,17 @@ use crate::slot::{SlotCommand, SlotHandle, SlotStatus};
 /// Where plugins are looked for without configuration, besides the directory of the binary.
 pub(crate) const SYSTEM_PLUGINS: &str = "/usr/lib/dropsonde/plugins";
 
+/// Device, inode, mode, change time.
+type DirectoryPrint = (u64, u64, u32, i64, i64);
+
 type ConfigPrint = Vec<(PathBuf, (u64, u64, i64, i64))>;
 
 /// How often the directories are looked at without being told: one may have been made or
-/// replaced, and not every file system tells. A look costs as much as a round of a collector.
-const PATROL: Duration = Duration::from_secs(10);
+/// replaced, and not every file system tells.
+const PATROL: Duration = Duration::from_secs(2);
+/// A directory that is watched, and in which no name has come or gone, is looked into only every
+/// so many times: that finds a file that was written in place where nothing tells of it.
+const PATROLS: u32 = 5;
 /// How soon they are looked at again where something was in the middle of a change.
 const A_MOMENT: Duration = Duration::from_millis(50);
 
@@ -51,6 +58,9 @@ pub(super) struct Core {
     patrol_print: ConfigPrint,
     /// The same, of those that could not be read.
     unreadable: HashSet<PathBuf>,
+    /// The plugin directories as they were when a patrol last looked into them, and how many
+    /// did not since.
+    patrolled: (Vec<Option<DirectoryPrint>>, u32),
 }
 
 struct Running {
@@ -99,6 +109,7 @@ impl Core {
             patrol_print: config_print.clone(),
             config_print,
             unreadable: HashSet::new(),
+            patrolled: (Vec::new(), 0),
         };
         let watching = commands.clone();
         tokio::spawn(async move {
@@ -136,7 +147,7 @@ impl Core {
                         self.reload_unless_young();
                     }
                     self.watch();
-                    if !self.look() && !edited {
+                    if !self.patrol() && !edited {
                         continue; // nothing to publish
                     }
                 }
@@ -239,6 +250,21 @@ impl Core {
             tokio::time::sleep(A_MOMENT).await;
             let _ = commands.send(Command::Patrol); // ended meanwhile
         });
+    }
+
+    /// Looks into the directories if something may have changed of which nothing told.
+    fn patrol(&mut self) -> bool {
+        let directories = self.directories();
+        let prints: Vec<_> = directories.iter().map(|path| directory_print(path)).collect();
+        let mut places = directories.iter().zip(&prints);
+        let blind = places.any(|(path, print)| print.is_some() && self.unwatched.contains(path));
+        let (before, passed) = &mut self.patrolled;
+        *passed += 1;
+        if !blind && !self.put_off && *before == prints && *passed < PATROLS {
+            return false;
+        }
+        self.patrolled = (prints, 0);
+        self.look()
     }
 
     /// Compares the directories with what is known of them; says whether anything is different.
@@ -347,6 +373,11 @@ impl Core {
         self.services.threads.end();
         self.plugins = Plugins::default();
     }
+}
+
+fn directory_print(path: &Path) -> Option<DirectoryPrint> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino(), meta.mode(), meta.ctime(), meta.ctime_nsec()))
 }
 
 /// The directory of the binary, and the system's.

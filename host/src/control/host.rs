@@ -19,7 +19,7 @@ use crate::config::{Config, ConfigErrors, Sources};
 use crate::model::{Batch, StreamInfo};
 use crate::runner::{Cgroups, Failure, Spawner, Threads};
 use crate::schedule::{self, Change, Grid, Heartbeat};
-use crate::slot::SlotCommand;
+use crate::slot::{Looks, SlotCommand};
 
 /// Why a host could not start.
 #[derive(Debug, Error)]
@@ -144,6 +144,7 @@ impl Builder {
             })?,
             staging,
             trials: Arc::new(Semaphore::new(cpus)),
+            looks: Looks::start(),
             state_dir: config.state_dir.join("collectors"),
             grid: Grid::new(),
             heartbeat: Arc::new(Heartbeat::default()),

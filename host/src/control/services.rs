@@ -12,7 +12,7 @@ use crate::admission::Staging;
 use crate::bus::Bus;
 use crate::runner::{Spawner, Threads};
 use crate::schedule::{Change, Grid, Heartbeat};
-use crate::slot::{SlotHandle, SlotStatus};
+use crate::slot::{Looks, SlotHandle, SlotStatus};
 
 pub(crate) struct Services {
     pub(crate) bus: Bus,
@@ -21,6 +21,8 @@ pub(crate) struct Services {
     pub(crate) staging: Staging,
     /// Turns of plugin files that are tried out.
     pub(super) trials: Arc<Semaphore>,
+    /// When slots look at their deadlines.
+    pub(crate) looks: Looks,
     pub(crate) state_dir: PathBuf,
     pub(crate) grid: Grid,
     pub(crate) heartbeat: Arc<Heartbeat>,

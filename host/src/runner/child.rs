@@ -1,5 +1,5 @@
 //! A runner process, from the inside: the host's own binary, re-executed. It starts no reactor;
-//! one thread reads requests, the main thread serves the plugin.
+//! the main thread serves the plugin, and an event source has another to read requests.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,13 +8,14 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Signal};
 
 use super::frame;
 use super::limits;
-use super::protocol::{Failure, Reply, Request};
+use super::protocol::{Begin, Failure, Reply, Request};
 use super::sandbox;
-use super::worker::{self, Out, StopFlag};
+use super::worker::{self, Out, Requests, StopFlag};
 
 /// First argument of a runner process; the second is the host's process id.
 pub(super) const RUNNER_FLAG: &str = "--dropsonde-runner";
@@ -61,20 +62,15 @@ fn serve(parent: Option<i32>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     out.send(Reply::Confined(sandbox::apply(&begin, closed)));
-    let (sender, requests) = mpsc::channel();
-    if sender.send(Request::Begin(begin)).is_err() {
-        return ExitCode::FAILURE;
-    }
     let stop = Arc::new(StopFlag::default());
-    let flag = stop.clone();
-    let reader = std::thread::Builder::new()
-        .name("dropsonde-read".into())
-        .stack_size(256 << 10)
-        .spawn(move || read_requests(incoming, &sender, &flag));
-    if reader.is_err() {
-        return ExitCode::FAILURE;
-    }
-    let (loaded, failure) = worker::run(&requests, out.clone(), stop, None);
+    let (loaded, failure) = if begin.events {
+        let Some(mut requests) = read_beside(begin, incoming, stop.clone()) else {
+            return ExitCode::FAILURE;
+        };
+        worker::run(&mut requests, out.clone(), stop, None)
+    } else {
+        worker::run(&mut Polled { begin: Some(begin), incoming }, out.clone(), stop, None)
+    };
     out.send(Reply::Closed(failure));
     // The process ends here; what the plugin left running ends with it, so the library is not
     // closed under it.
@@ -111,6 +107,36 @@ fn far_away(descriptor: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
         .or_else(|_| rustix::io::fcntl_dupfd_cloexec(descriptor, 10))
 }
 
+/// Requests to a polled collector: nothing is asked of it while it is at work, so the thread that
+/// serves it reads them.
+struct Polled {
+    begin: Option<Begin>,
+    incoming: Incoming,
+}
+
+impl Requests for Polled {
+    fn next(&mut self) -> Option<Request> {
+        Some(self.begin.take().map_or_else(|| self.incoming.next(), Request::Begin))
+    }
+}
+
+/// Requests to an event source, which is told to stop while it runs: a thread of their own reads
+/// them. `None` if the kernel refuses it.
+fn read_beside(
+    begin: Begin,
+    incoming: Incoming,
+    stop: Arc<StopFlag>,
+) -> Option<mpsc::Receiver<Request>> {
+    let (sender, requests) = mpsc::channel();
+    sender.send(Request::Begin(begin)).ok()?;
+    std::thread::Builder::new()
+        .name("dropsonde-read".into())
+        .stack_size(256 << 10)
+        .spawn(move || read_requests(incoming, &sender, &stop))
+        .ok()?;
+    Some(requests)
+}
+
 fn read_requests(mut incoming: Incoming, sender: &Sender<Request>, stop: &StopFlag) {
     loop {
         let request = incoming.next();
@@ -142,6 +168,10 @@ impl Incoming {
                     std::process::exit(1);
                 }
             }
+            // A thread that waits in read(2) is also woken when the host has taken what this end
+            // wrote; poll(2) is not.
+            let mut waited = [PollFd::new(&self.socket, PollFlags::IN)];
+            let _ = rustix::event::poll(&mut waited, None);
             match self.socket.read(&mut chunk) {
                 Ok(0) => std::process::exit(0), // the host let go
                 Ok(length) => self.received.extend_from_slice(&chunk[..length]),

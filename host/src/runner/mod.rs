@@ -8,6 +8,7 @@ mod limits;
 mod log_gate;
 mod process;
 mod protocol;
+mod replies;
 mod sandbox;
 mod spawner;
 mod thread;
@@ -17,12 +18,12 @@ mod worker;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
 pub(crate) use cgroup::Cgroups;
 pub(crate) use process::start as start_process;
 pub use protocol::Failure;
 pub(crate) use protocol::{Begin, Reply, Request};
+use replies::Replies;
 pub use sandbox::Sandbox;
 pub(crate) use sandbox::remove_if_empty;
 pub(crate) use spawner::Spawner;
@@ -54,7 +55,7 @@ impl Isolation {
 pub(crate) struct Runner {
     pub(crate) isolation: Isolation,
     /// What it says. `Reply::Closed` is the last.
-    pub(crate) replies: mpsc::Receiver<Reply>,
+    pub(crate) replies: Replies,
     link: Box<dyn Link>,
 }
 

@@ -16,6 +16,7 @@ use super::frame;
 use super::limits::show_bytes;
 use super::log_gate::LogGate;
 use super::protocol::{Begin, Failure, Reply, Request};
+use super::replies;
 use super::spawner::{Spawned, Spawner};
 use super::{Isolation, Link, Runner};
 use crate::clock;
@@ -43,14 +44,14 @@ impl Link for ProcessLink {
 /// started closes with the reason.
 pub(crate) fn start(spawner: &Spawner, begin: Begin) -> Runner {
     let (requests, queue) = mpsc::unbounded_channel();
-    let (sender, replies) = mpsc::channel(QUEUE);
+    let (sender, replies) = replies::channel(QUEUE);
     let spawner = spawner.clone();
     tokio::spawn(async move {
         let failure = match spawner.spawn(&begin.collector, begin.limits).await {
             Ok(spawned) => pump(spawned, begin, queue, &sender, &spawner).await,
             Err(error) => Some(Failure::Spawn(error.to_string())),
         };
-        let _ = sender.send(Reply::Closed(failure)).await;
+        let _ = sender.send(vec![Reply::Closed(failure)]).await;
     });
     Runner { isolation: Isolation::Process, replies, link: Box::new(ProcessLink { requests }) }
 }
@@ -61,7 +62,7 @@ async fn pump(
     spawned: Spawned,
     begin: Begin,
     mut queue: mpsc::UnboundedReceiver<Request>,
-    replies: &mpsc::Sender<Reply>,
+    replies: &replies::Sender,
     spawner: &Spawner,
 ) -> Option<Failure> {
     let Spawned { mut child, mut socket, output, cgroup } = spawned;
@@ -146,7 +147,7 @@ async fn carry(
     socket: &mut UnixStream,
     begin: Begin,
     queue: &mut mpsc::UnboundedReceiver<Request>,
-    replies: &mpsc::Sender<Reply>,
+    replies: &replies::Sender,
     bounds: &Bounds,
 ) -> Ended {
     let mut received = Vec::with_capacity(4096);
@@ -170,24 +171,29 @@ async fn carry(
                 if !read.is_ok_and(|read| read > 0) {
                     return Ended::Eof;
                 }
-                loop {
+                let mut bundle = Vec::new();
+                let ended = loop {
                     match frame::take::<Reply>(&mut received) {
-                        Ok(Some(Reply::Closed(failure))) => return Ended::Closed(failure),
+                        Ok(Some(Reply::Closed(failure))) => break Some(Ended::Closed(failure)),
                         Ok(Some(reply)) => {
                             let failed = matches!(
                                 &reply,
                                 Reply::Done { outcome: Err(Failure::Failed(_)), .. }
                             );
                             if failed && let Some(limit) = bounds.exceeded() {
-                                return Ended::Exceeded(limit);
+                                break Some(Ended::Exceeded(limit));
                             }
-                            if replies.send(reply).await.is_err() {
-                                return Ended::LetGo;
-                            }
+                            bundle.push(reply);
                         }
-                        Ok(None) => break,
-                        Err(error) => return Ended::Broken(error.to_string()),
+                        Ok(None) => break None,
+                        Err(error) => break Some(Ended::Broken(error.to_string())),
                     }
+                };
+                if !bundle.is_empty() && replies.send(bundle).await.is_err() {
+                    return Ended::LetGo;
+                }
+                if let Some(ended) = ended {
+                    return ended;
                 }
                 if received.capacity() > 1 << 20 && received.is_empty() {
                     received = Vec::with_capacity(4096);

@@ -32,6 +32,18 @@ pub(crate) trait Out: Send + Sync + 'static {
     }
 }
 
+/// Where the worker is told what to do.
+pub(crate) trait Requests {
+    /// Waits for the next request; `None` when there will be none.
+    fn next(&mut self) -> Option<Request>;
+}
+
+impl Requests for Receiver<Request> {
+    fn next(&mut self) -> Option<Request> {
+        self.recv().ok()
+    }
+}
+
 /// Looks at what a plugin does to the process that it shares with the host.
 pub(crate) trait Watch: Send {
     /// A call into the plugin is about to be made, on this thread.
@@ -144,12 +156,12 @@ impl Context {
 /// Serves one plugin until it is told to stop or the instance can't be used any more. Returns
 /// the library, for the caller to close or to leak, and how it ended.
 pub(crate) fn run(
-    requests: &Receiver<Request>,
+    requests: &mut dyn Requests,
     out: Arc<dyn Out>,
     stop: Arc<StopFlag>,
     watch: Option<Box<dyn Watch>>,
 ) -> (Option<Loaded>, Option<Failure>) {
-    let Ok(Request::Begin(begin)) = requests.recv() else { return (None, None) };
+    let Some(Request::Begin(begin)) = requests.next() else { return (None, None) };
     let loaded = match Loaded::open(&begin.image) {
         Ok(loaded) => loaded,
         Err(error) => return (None, Some(Failure::Load(error.to_string()))),
@@ -161,7 +173,7 @@ pub(crate) fn run(
 fn serve(
     loaded: &Loaded,
     begin: &Begin,
-    requests: &Receiver<Request>,
+    requests: &mut dyn Requests,
     out: Arc<dyn Out>,
     stop: Arc<StopFlag>,
     watch: Option<Box<dyn Watch>>,
@@ -218,12 +230,12 @@ fn run_polled(
     loaded: &Loaded,
     instance: AbiInstance,
     sink: &AbiSink,
-    requests: &Receiver<Request>,
+    requests: &mut dyn Requests,
     context: &Context,
 ) -> Result<(), Failure> {
     loop {
-        match requests.recv() {
-            Ok(Request::Collect { id, wanted }) => {
+        match requests.next() {
+            Some(Request::Collect { id, wanted }) => {
                 context.before_call();
                 let before = clock::thread_cpu();
                 let outcome = context.outcome(loaded.module.collect()(instance, wanted, sink));
@@ -237,8 +249,8 @@ fn run_polled(
                     None => context.after_call(),
                 }
             }
-            Ok(Request::Begin(_)) => {}
-            Ok(Request::Stop) | Err(_) => return Ok(()),
+            Some(Request::Begin(_)) => {}
+            Some(Request::Stop) | None => return Ok(()),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::channel::Channels;
 use super::handle::{SlotCommand, TickCell};
 use super::life::Life;
 use super::live::Live;
+use super::looks::Look;
 use super::status::SlotStatus;
 use crate::admission::Image;
 use crate::clock;
@@ -43,6 +44,7 @@ pub(super) struct Slot {
     /// When something last went wrong, as `CLOCK_MONOTONIC`.
     failed_at: Duration,
     status: watch::Sender<SlotStatus>,
+    look: Look,
 }
 
 struct Candidate {
@@ -68,6 +70,7 @@ impl Slot {
     ) -> (Self, watch::Receiver<SlotStatus>, watch::Sender<SlotStatus>) {
         let (status, receiver) = watch::channel(SlotStatus::new(&spec));
         let slot = Self {
+            look: services.looks.add(),
             services,
             spec,
             life: Life::new(policy),
@@ -100,7 +103,12 @@ impl Slot {
                 Event::Command(None) => return self.stop().await,
                 Event::Command(Some(command)) => self.command(command).await,
                 Event::Tick(tick) => self.tick(tick),
-                Event::Current(reply) => self.heard(reply).await,
+                Event::Current(reply) => {
+                    self.heard(reply).await;
+                    while let Some(reply) = self.rest() {
+                        self.heard(reply).await;
+                    }
+                }
                 Event::Candidate(reply) => self.heard_candidate(reply).await,
                 Event::Demand => self.set_tiers(),
                 Event::Time => self.time().await,
@@ -119,12 +127,7 @@ impl Slot {
         let retry = self.life.retry_at();
         let retry = retry.map(|at| Instant::now() + at.saturating_sub(clock::monotonic()));
         let wake = [current_due, candidate_due, retry].into_iter().flatten().min();
-        let sleep = async {
-            match wake {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
+        self.look.set(wake);
         let current = async {
             match &mut self.current {
                 Some(live) => live.next().await,
@@ -142,7 +145,7 @@ impl Slot {
             // comes before the next tick.
             biased;
             command = commands.recv() => Event::Command(command),
-            () = sleep => Event::Time,
+            () = self.look.due() => Event::Time,
             reply = current => Event::Current(reply),
             reply = candidate => Event::Candidate(reply),
             tick = ticks.take() => Event::Tick(tick),
@@ -269,6 +272,11 @@ impl Slot {
             }
             None => live.collect(wanted, None, vec![done]),
         }
+    }
+
+    /// What else the runner that serves has said at once.
+    fn rest(&mut self) -> Option<Reply> {
+        self.current.as_mut().and_then(|live| live.runner.replies.rest())
     }
 
     /// The runner that serves has said something.

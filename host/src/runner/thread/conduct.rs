@@ -18,8 +18,9 @@ use crate::runner::worker::Watch;
 /// Calls are looked at no more often: some microseconds. A little under a second, so that of a
 /// collector of that interval each is.
 const OFTEN: Duration = Duration::from_millis(900);
-/// Files, threads and directories are looked at no more often: some tens of microseconds.
-const SELDOM: Duration = Duration::from_secs(5);
+/// Files, threads and directories are looked at no more often: a hundred
+/// microseconds.
+const SELDOM: Duration = Duration::from_secs(10);
 
 /// The conduct of one instance.
 pub(super) struct Conduct {

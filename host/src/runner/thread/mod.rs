@@ -6,7 +6,9 @@
 mod accused;
 mod conduct;
 mod footprint;
+mod mail;
 mod process_wide;
+mod requests;
 mod separate;
 mod trail;
 mod unload;
@@ -19,14 +21,16 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::Pid;
-use tokio::sync::mpsc as async_mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::protocol::{Begin, Failure, Reply, Request};
+use super::replies;
 use super::worker::{self, Out, StopFlag};
 use super::{Isolation, Link, Runner};
 use accused::Accused;
 use conduct::Conduct;
 pub(crate) use footprint::Footprint;
+use mail::Mail;
 use trail::Trail;
 pub(crate) use unload::Quiet;
 use unload::{End, Notice, tasks, thread_name};
@@ -36,6 +40,8 @@ use unload::{End, Notice, tasks, thread_name};
 pub(crate) const THREAD_LOADS_MAX: u32 = 256;
 
 const QUEUE: usize = 64;
+/// Most batches of a round that are gathered before they are sent.
+const GATHER: usize = 64;
 
 /// Told of a collector that did not keep to itself, when it has ended: its name, and what it did.
 type Strayed = Box<dyn Fn(&str, &str) + Send>;
@@ -49,15 +55,17 @@ pub(crate) struct Threads {
     records: PathBuf,
     accused: Mutex<Accused>,
     trail: Mutex<Option<Trail>>,
+    mail: Arc<Mail>,
 }
 
 #[derive(Debug)]
 struct ThreadLink {
-    requests: Sender<Request>,
+    requests: requests::Sender,
     stop: Arc<StopFlag>,
     serial: u32,
     /// The thread's id; 0 before it runs.
     task: Arc<AtomicI32>,
+    mail: Arc<Mail>,
 }
 
 impl Link for ThreadLink {
@@ -65,10 +73,16 @@ impl Link for ThreadLink {
         if matches!(request, Request::Stop) {
             self.stop.stop();
         }
-        let _ = self.requests.send(request);
+        if matches!(request, Request::Collect { .. }) {
+            self.mail.begins(self.serial);
+        }
+        if !self.requests.send(request) {
+            self.mail.forget(self.serial);
+        }
     }
 
     fn abandon(&self) {
+        self.mail.forget(self.serial);
         process_wide::forget(self.serial); // what happens from now on is not laid at its door
         // Whatever it goes on doing, it does when nobody else wants the processor.
         let task = Pid::from_raw(self.task.load(Ordering::Relaxed));
@@ -80,11 +94,16 @@ impl Drop for ThreadLink {
     fn drop(&mut self) {
         // The worker ends when it next looks at its requests; if it never does, it is abandoned.
         self.stop.stop();
+        self.mail.forget(self.serial);
     }
 }
 
 struct ChannelOut {
-    sender: async_mpsc::Sender<Reply>,
+    sender: replies::Sender,
+    mail: Arc<Mail>,
+    serial: u32,
+    /// Batches of the round that is under way.
+    gathered: Mutex<Vec<Reply>>,
     /// A thread that the plugin can't reach, and whether it is needed.
     relay: Sender<Notice>,
     broken: AtomicBool,
@@ -93,12 +112,58 @@ struct ChannelOut {
 impl ChannelOut {
     /// Sends the last word, whatever the plugin has done to this thread.
     fn close(&self, failure: Option<Failure>) {
-        let reply = Reply::Closed(failure);
+        let bundle = self.bundle(Some(Reply::Closed(failure)));
         if self.broken.load(Ordering::Relaxed) {
-            let _ = self.relay.send(Notice::Relay { to: self.sender.clone(), reply });
+            let _ = self.relay.send(Notice::Relay { to: self.sender.clone(), bundle });
         } else {
-            self.send(reply);
+            self.send_now(bundle);
+            let _ = catch_unwind(AssertUnwindSafe(|| self.mail.forget(self.serial)));
         }
+    }
+
+    /// All that was not said yet, and this.
+    fn bundle(&self, last: Option<Reply>) -> Vec<Reply> {
+        let mut bundle = self.mail.take_back(self.serial);
+        bundle.append(&mut self.gathered.lock().unwrap_or_else(PoisonError::into_inner));
+        bundle.extend(last);
+        bundle
+    }
+
+    /// Waits while the slot does not keep up.
+    fn send_now(&self, bundle: Vec<Reply>) -> bool {
+        self.reach(|| self.pass_on(bundle))
+    }
+
+    fn pass_on(&self, bundle: Vec<Reply>) -> bool {
+        match self.sender.try_send(bundle) {
+            Err(TrySendError::Full(bundle)) => self.sender.blocking_send(bundle).is_ok(),
+            sent => sent.is_ok(),
+        }
+    }
+
+    /// The round is over.
+    fn end_round(&self, done: Reply) -> bool {
+        let bundle = self.bundle(Some(done));
+        self.reach(|| match self.mail.ends(self.serial, &self.sender, bundle) {
+            Some(bundle) => self.pass_on(bundle),
+            None => !self.sender.is_closed(),
+        })
+    }
+
+    /// The reactor is woken through a descriptor. Where the plugin has closed that, the runtime
+    /// panics after it has taken what it was given.
+    fn reach(&self, send: impl FnOnce() -> bool) -> bool {
+        catch_unwind(AssertUnwindSafe(send)).is_ok_and(|sent| sent) || self.broke()
+    }
+
+    /// If the other end is still there, the way to it is not: another thread says so.
+    fn broke(&self) -> bool {
+        if !self.sender.is_closed() {
+            self.broken.store(true, Ordering::Relaxed);
+            let bundle = vec![Reply::Strayed("it closed files that are the host's".to_owned())];
+            let _ = self.relay.send(Notice::Relay { to: self.sender.clone(), bundle });
+        }
+        false
     }
 }
 
@@ -107,27 +172,32 @@ impl Out for ChannelOut {
         if self.broken.load(Ordering::Relaxed) {
             return false;
         }
-        // The reactor is woken through a descriptor. Where the plugin has closed that, the
-        // runtime panics after it has taken the reply.
-        let sent = catch_unwind(AssertUnwindSafe(|| self.sender.blocking_send(reply)));
-        sent.is_ok_and(|sent| sent.is_ok()) || self.broke()
+        match reply {
+            Reply::Batch(_) => {
+                let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+                gathered.push(reply);
+                let few = gathered.len() < GATHER;
+                drop(gathered);
+                if few { !self.sender.is_closed() } else { self.flush() }
+            }
+            Reply::Done { .. } => self.end_round(reply),
+            other => self.send_now(self.bundle(Some(other))),
+        }
+    }
+
+    fn flush(&self) -> bool {
+        !self.broken.load(Ordering::Relaxed) && self.send_now(self.bundle(None))
     }
 }
 
-impl ChannelOut {
-    /// If the other end is still there, the way to it is not: another thread says so.
-    fn broke(&self) -> bool {
-        if !self.sender.is_closed() {
-            self.broken.store(true, Ordering::Relaxed);
-            let reply = Reply::Strayed("it closed files that are the host's".to_owned());
-            let _ = self.relay.send(Notice::Relay { to: self.sender.clone(), reply });
-        }
-        false
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.mail.close();
     }
 }
 
 impl Threads {
-    /// `records` is the directory in which crashes are noted; `strayed` is called on a thread of
+    /// To be called on the runtime of the slots. `records` is the directory in which crashes are noted; `strayed` is called on a thread of
     /// the host's.
     pub(crate) fn new(
         records: &Path,
@@ -140,7 +210,11 @@ impl Threads {
         std::thread::Builder::new()
             .name("dropsonde-unload".into())
             .spawn(move || unload::unload(&notices, &counts, &strayed))?;
+        let mail = Arc::new(Mail::default());
+        let carrying = mail.clone();
+        tokio::spawn(async move { carrying.carry().await });
         Ok(Self {
+            mail,
             ended,
             quiet,
             serial: AtomicU32::new(1),
@@ -178,15 +252,17 @@ impl Threads {
     /// Starts a thread and has it begin.
     pub(crate) fn start(&self, begin: Begin, image: &str) -> Runner {
         process_wide::note();
-        let (requests, queue) = mpsc::channel();
-        let (sender, replies) = async_mpsc::channel(QUEUE);
+        let (requests, mut queue) = requests::channel();
+        let (sender, replies) = replies::channel(QUEUE);
         let stop = Arc::new(StopFlag::default());
         let task = Arc::new(AtomicI32::new(0));
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let link = ThreadLink { requests, stop: stop.clone(), serial, task: task.clone() };
+        let mail = self.mail.clone();
+        let link = ThreadLink { requests, stop: stop.clone(), serial, task: task.clone(), mail };
         let kept = self.note(serial, &begin.collector, image);
         let name = thread_name(serial, &begin.collector);
         self.quiet.loads.fetch_add(1, Ordering::Relaxed);
+        let mail = self.mail.clone();
         let (ended, thread, closing) = (self.ended.clone(), name.clone(), sender.clone());
         let collector = begin.collector.clone();
         let (limits, state_dir) = (begin.limits, PathBuf::from(&begin.state_dir));
@@ -197,9 +273,11 @@ impl Threads {
             let separate = separate::separate(kept.as_slice());
             let before = tasks();
             let broken = AtomicBool::new(false);
-            let out = Arc::new(ChannelOut { sender, relay: ended.clone(), broken });
+            let (relay, gathered) = (ended.clone(), Mutex::default());
+            let out = Arc::new(ChannelOut { sender, mail, serial, gathered, relay, broken });
             let conduct = Conduct::new(limits, separate, (serial, thread.clone()), state_dir);
-            let (loaded, failure) = worker::run(&queue, out.clone(), stop, Some(Box::new(conduct)));
+            let (loaded, failure) =
+                worker::run(&mut queue, out.clone(), stop, Some(Box::new(conduct)));
             out.close(failure);
             let end = End { collector, name: thread, before, loaded };
             let _ = ended.send(Notice::Ended { serial, end });
@@ -209,7 +287,8 @@ impl Threads {
                 let _ = self.ended.send(Notice::Started { serial, thread });
             }
             Err(error) => {
-                let _ = closing.try_send(Reply::Closed(Some(Failure::Spawn(error.to_string()))));
+                let _ =
+                    closing.try_send(vec![Reply::Closed(Some(Failure::Spawn(error.to_string())))]);
             }
         }
         Runner { isolation: Isolation::Thread, replies, link: Box::new(link) }

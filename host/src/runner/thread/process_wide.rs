@@ -84,24 +84,45 @@ const ALERT: Duration = Duration::from_secs(10);
 /// So often it may be anybody's until all who were in a call are blamed.
 const PATIENCE: u32 = 5;
 
+/// A look is as good as a new one for so long, if no call began or ended since.
+const FRESH: Duration = Duration::from_millis(10);
+/// While there is always some call under way, one that is to be looked at is looked at after so
+/// long, though others go on.
+const OFTEN: Duration = Duration::from_millis(900);
+
 /// Who may have done it. What a call leaves changed is that call's, if none other ran meanwhile.
+///
+/// Of calls that run at the same time it can't be told whose it is, so it is enough to look when
+/// the first begins and when the last is over: a look costs more than many a call.
 struct Suspects {
-    /// Threads that are in a call, and what `calls` was when each was looked at before.
-    in_call: BTreeMap<u32, Option<u64>>,
-    /// Calls so far.
-    calls: u64,
+    /// Threads that are in a call.
+    in_call: BTreeMap<u32, Call>,
     /// Found while they were in a call, and not told yet.
     blamed: BTreeMap<u32, String>,
+    /// When it was last looked, and whether all calls since have been looked at.
+    looked_at: Duration,
+    seen: bool,
+    /// A call that is over was to be looked at, and others went on.
+    owed: bool,
     alert_until: Duration,
     anybodys: u32,
+}
+
+struct Call {
+    /// It is to be looked at.
+    sampled: bool,
+    /// It was looked at before, and no other ran since.
+    alone: bool,
 }
 
 impl Suspects {
     const fn new() -> Self {
         Self {
             in_call: BTreeMap::new(),
-            calls: 0,
             blamed: BTreeMap::new(),
+            looked_at: Duration::ZERO,
+            seen: false,
+            owed: false,
             alert_until: Duration::ZERO,
             anybodys: 0,
         }
@@ -114,14 +135,19 @@ impl Suspects {
         now: Duration,
         changed: impl FnOnce() -> Option<String>,
     ) {
-        self.calls += 1;
-        let looked = (look || now < self.alert_until).then_some(self.calls);
-        if looked.is_some()
-            && let Some(what) = changed()
-        {
-            self.anybodys(&what, now);
+        let alert = now < self.alert_until;
+        let first = self.in_call.is_empty();
+        let fresh = self.seen && now.saturating_sub(self.looked_at) < FRESH;
+        if alert || look && first && !fresh {
+            self.looked_at = now;
+            if let Some(what) = changed() {
+                self.anybodys(&what, now);
+            }
         }
-        self.in_call.insert(thread, looked);
+        self.seen = false;
+        self.in_call.values_mut().for_each(|other| other.alone = false);
+        let sampled = look || alert;
+        self.in_call.insert(thread, Call { sampled, alone: first && sampled });
     }
 
     fn after_call(
@@ -130,11 +156,18 @@ impl Suspects {
         now: Duration,
         changed: impl FnOnce() -> Option<String>,
     ) -> Option<String> {
-        let looked = self.in_call.remove(&thread)?;
-        let Some(found) = looked.and_then(|_| changed()) else {
+        let call = self.in_call.remove(&thread)?;
+        let last = self.in_call.is_empty();
+        self.owed |= call.sampled;
+        let due = last || now < self.alert_until || now.saturating_sub(self.looked_at) >= OFTEN;
+        if !(self.owed && due) {
             return self.blamed.remove(&thread);
-        };
-        if self.in_call.is_empty() && looked == Some(self.calls) {
+        }
+        self.owed = false;
+        self.looked_at = now;
+        self.seen = last;
+        let Some(found) = changed() else { return self.blamed.remove(&thread) };
+        if call.alone {
             self.anybodys = 0;
             return Some(found);
         }
@@ -229,6 +262,8 @@ fn environment() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const NOW: Duration = Duration::from_secs(100);
@@ -265,13 +300,60 @@ mod tests {
     fn of_those_that_always_run_together_all_are_blamed_in_the_end() {
         let mut suspects = Suspects::new();
         let mut blamed = Vec::new();
-        for _ in 0..PATIENCE {
-            suspects.before_call(1, true, NOW, || None);
-            suspects.before_call(2, true, NOW, || None);
-            blamed.extend(suspects.after_call(1, NOW, did));
-            blamed.extend(suspects.after_call(2, NOW, || None));
+        let done = Cell::new(false);
+        let look = || done.take().then(did).flatten(); // a look puts it back
+        for round in 0..PATIENCE {
+            let now = NOW + Duration::from_secs(1) * round;
+            suspects.before_call(1, true, now, look);
+            suspects.before_call(2, true, now, look);
+            done.set(true);
+            blamed.extend(suspects.after_call(1, now, look));
+            blamed.extend(suspects.after_call(2, now, look));
         }
         assert_eq!(blamed.len(), 2, "{blamed:?}");
         assert!(blamed[0].ends_with("or another did that ran at the same time"));
+    }
+
+    #[test]
+    fn those_that_run_together_are_looked_at_once_before_and_once_after() {
+        let mut suspects = Suspects::new();
+        let looks = Cell::new(0);
+        let look = || {
+            looks.set(looks.get() + 1);
+            None
+        };
+        for thread in 0..6 {
+            suspects.before_call(thread, true, NOW, look);
+        }
+        for thread in 0..6 {
+            assert_eq!(suspects.after_call(thread, NOW, look), None);
+        }
+        assert_eq!(looks.get(), 2);
+        suspects.before_call(7, true, NOW, || panic!("it was looked just now"));
+        assert_eq!(suspects.after_call(7, NOW, did), did(), "it was alone");
+        suspects.before_call(8, true, NOW + FRESH, look);
+        assert_eq!(looks.get(), 3, "that was a while ago");
+    }
+
+    #[test]
+    fn beside_one_that_never_returns_the_others_are_looked_at_all_the_same() {
+        let mut suspects = Suspects::new();
+        suspects.before_call(1, true, NOW, || None);
+        suspects.before_call(2, true, NOW, || None);
+        assert_eq!(suspects.after_call(2, NOW, || panic!("not yet")), None);
+        let later = NOW + OFTEN;
+        suspects.before_call(2, true, later, || None);
+        assert_eq!(suspects.after_call(2, later, did), None, "it may be the other's");
+        assert_eq!(suspects.anybodys, 1);
+    }
+
+    /// What began while another was at it is not alone, though it ends so.
+    #[test]
+    fn who_was_not_alone_all_the_time_is_not_blamed_alone() {
+        let mut suspects = Suspects::new();
+        suspects.before_call(1, true, NOW, || None);
+        suspects.before_call(2, true, NOW, || None);
+        assert_eq!(suspects.after_call(1, NOW, || None), None);
+        assert_eq!(suspects.after_call(2, NOW, did), None);
     }
 }

@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
-use tokio::sync::mpsc::Sender;
-
 use super::Strayed;
 use super::separate;
 use crate::loader::Loaded;
 use crate::memory;
 use crate::runner::protocol::Reply;
+use crate::runner::replies::Sender;
 
 /// Counts for the status page.
 #[derive(Debug, Default)]
@@ -37,8 +36,8 @@ pub(super) enum Notice {
     },
     /// A word of a thread that can't say it itself.
     Relay {
-        to: Sender<Reply>,
-        reply: Reply,
+        to: Sender,
+        bundle: Vec<Reply>,
     },
 }
 
@@ -66,8 +65,8 @@ pub(super) fn unload(notices: &Receiver<Notice>, counts: &Quiet, strayed: &Stray
                 (serial, early.remove(&serial))
             }
             Notice::Ended { serial, end } => (serial, Some(end)),
-            Notice::Relay { to, reply } => {
-                let _ = to.blocking_send(reply); // it has been let go of
+            Notice::Relay { to, bundle } => {
+                let _ = to.blocking_send(bundle); // it has been let go of
                 continue;
             }
         };

@@ -124,7 +124,7 @@ impl Slot {
         if let Some(live) = self.current.as_mut().filter(|live| late(live)) {
             // What has arrived in time was only not looked at: the host itself was late.
             let grace = live.due_by.is_some_and(|due| now < due + Duration::from_secs(1));
-            if let Some(reply) = live.runner.replies.try_recv().ok().filter(|_| grace) {
+            if let Some(reply) = live.runner.replies.arrived().filter(|_| grace) {
                 return self.heard(reply).await;
             }
             let failure =
