@@ -33,6 +33,7 @@
 #![warn(missing_docs)]
 
 mod admission;
+mod alarm;
 pub mod bus;
 #[cfg(test)]
 #[path = "bus/tests.rs"]

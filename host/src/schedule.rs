@@ -12,6 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::alarm::Alarm;
 use crate::clock;
 
 /// Shortest interval that may be asked for.
@@ -197,13 +198,13 @@ pub(crate) async fn run(
     mut changes: mpsc::UnboundedReceiver<Change>,
     mut fire: impl FnMut(&str, Tick),
 ) {
-    let mut table = Timetable::default();
+    let (mut table, mut alarm) = (Timetable::default(), Alarm::new());
     loop {
         let next = table.next();
         heartbeat.expect(next);
         let sleep = async {
             match next {
-                Some(next) => tokio::time::sleep_until(grid.instant(next)).await,
+                Some(next) => alarm.until(grid.instant(next)).await,
                 None => std::future::pending().await,
             }
         };

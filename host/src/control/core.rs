@@ -29,10 +29,10 @@ type ConfigPrint = Vec<(PathBuf, (u64, u64, i64, i64))>;
 
 /// How often the directories are looked at without being told: one may have been made or
 /// replaced, and not every file system tells.
-const PATROL: Duration = Duration::from_secs(2);
+const PATROL: Duration = Duration::from_secs(4);
 /// A directory that is watched, and in which no name has come or gone, is looked into only every
 /// so many times: that finds a file that was written in place where nothing tells of it.
-const PATROLS: u32 = 5;
+const PATROLS: u32 = 3;
 /// How soon they are looked at again where something was in the middle of a change.
 const A_MOMENT: Duration = Duration::from_millis(50);
 

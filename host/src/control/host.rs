@@ -83,8 +83,8 @@ impl Builder {
         let (services, feeds) = Self::services(&config, self.paced)?;
         let ticking = Arc::downgrade(&services);
         let fire = move |collector: &str, tick| {
-            if let Some(slot) = ticking.upgrade().and_then(|services| services.slot(collector)) {
-                slot.tick(tick);
+            if let Some(services) = ticking.upgrade() {
+                services.tick(collector, tick);
             }
         };
         let heartbeat = services.heartbeat.clone();

@@ -11,7 +11,7 @@ use super::events::Events;
 use crate::admission::Staging;
 use crate::bus::Bus;
 use crate::runner::{Spawner, Threads};
-use crate::schedule::{Change, Grid, Heartbeat};
+use crate::schedule::{Change, Grid, Heartbeat, Tick};
 use crate::slot::{Looks, SlotHandle, SlotStatus};
 
 pub(crate) struct Services {
@@ -55,6 +55,14 @@ impl Services {
         let mut last = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.insert(collector.to_owned(), refused.to_owned());
         !refused.is_empty() && before.is_none_or(|before| before != refused)
+    }
+
+    /// Tells a slot that it is due.
+    pub(super) fn tick(&self, collector: &str, tick: Tick) {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(collector) {
+            slot.tick(tick);
+        }
     }
 
     pub(crate) fn slot(&self, collector: &str) -> Option<SlotHandle> {

@@ -174,13 +174,9 @@ impl Batch {
 impl ColumnData {
     /// A column of floats, some of them missing.
     pub(crate) fn floats(values: Vec<Option<f64>>) -> Self {
-        let validity = if values.iter().all(Option::is_some) {
-            Vec::new()
-        } else {
-            values.iter().map(|value| u8::from(value.is_some())).collect()
-        };
-        let data = Data::F64(values.into_iter().map(Option::unwrap_or_default).collect());
-        Self { data, validity }
+        let mut floats = Floats::with_capacity(values.len());
+        values.into_iter().for_each(|value| floats.push(value));
+        floats.into()
     }
 
     /// Only these rows.
@@ -265,6 +261,35 @@ pub(super) fn text<'a>(ends: &[u32], bytes: &'a [u8], row: usize) -> Option<&'a 
     };
     let bytes = bytes.get(start as usize..*ends.get(row)? as usize)?;
     std::str::from_utf8(bytes).ok()
+}
+
+/// A column of floats in the making.
+#[derive(Default)]
+pub(super) struct Floats {
+    values: Vec<f64>,
+    validity: Vec<u8>,
+}
+
+impl Floats {
+    pub(super) fn with_capacity(rows: usize) -> Self {
+        Self { values: Vec::with_capacity(rows), validity: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, value: Option<f64>) {
+        if value.is_none() && self.validity.is_empty() {
+            self.validity.resize(self.values.len(), 1);
+        }
+        if value.is_none() || !self.validity.is_empty() {
+            self.validity.push(u8::from(value.is_some()));
+        }
+        self.values.push(value.unwrap_or_default());
+    }
+}
+
+impl From<Floats> for ColumnData {
+    fn from(Floats { values, validity }: Floats) -> Self {
+        Self { data: Data::F64(values), validity }
+    }
 }
 
 impl From<&Column> for ColumnData {

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::batch::{ColumnData, Data, RawBatch};
+use super::batch::{ColumnData, Data, Floats, RawBatch};
 use super::stream::{Derived, StreamInfo};
 
 /// The last values of a stream's counters, by record.
@@ -35,29 +35,32 @@ impl Rates {
         self.round += 1;
         let (round, at) = (self.round, Duration::from_nanos(batch.monotonic_ns));
         let keys: Vec<usize> = stream.keys().collect();
-        let mut out: Vec<Vec<Option<f64>>> =
-            stream.derived.iter().map(|_| Vec::with_capacity(batch.rows)).collect();
+        let mut out: Vec<Floats> =
+            stream.derived.iter().map(|_| Floats::with_capacity(batch.rows)).collect();
         for row in 0..batch.rows {
             self.set_key(&keys, batch, row);
-            let mut now = Last { round, at, values: values_of(batch, row), twice: false };
             // A key that stands twice in one batch has no history of its own.
             let last = self.last.get_mut(&self.key);
             let history = last.as_deref().filter(|last| last.round + 1 == round && !last.twice);
             for (derived, out) in stream.derived.iter().zip(&mut out) {
-                out.push(history.and_then(|history| one(*derived, history, &now)));
+                let now = |column: usize| batch.columns.get(column)?.number(row);
+                out.push(history.and_then(|history| one(*derived, history, at, now)));
             }
             match last {
                 Some(last) => {
-                    now.twice = last.round == round;
-                    *last = now;
+                    last.twice = last.round == round;
+                    (last.round, last.at) = (round, at);
+                    last.values.clear();
+                    last.values.extend(values_of(batch, row));
                 }
                 None => {
-                    self.last.insert(self.key.clone(), now);
+                    let values = values_of(batch, row).collect();
+                    self.last.insert(self.key.clone(), Last { round, at, values, twice: false });
                 }
             }
         }
         self.last.retain(|_, last| last.round == round);
-        out.into_iter().map(ColumnData::floats).collect()
+        out.into_iter().map(ColumnData::from).collect()
     }
 
     /// Notes where the counters of a new generation begin, from the batch that proved it. A
@@ -68,7 +71,7 @@ impl Rates {
         for row in 0..batch.rows {
             self.set_key(&keys, batch, row);
             let Some(last) = self.last.get_mut(&self.key) else { continue };
-            let now = values_of(batch, row);
+            let now: Vec<Option<f64>> = values_of(batch, row).collect();
             let went_back = stream.derived.iter().any(|derived| {
                 let (Derived::Rate { of } | Derived::Share { of, .. }) = *derived;
                 now[of] < last.values[of]
@@ -88,15 +91,20 @@ impl Rates {
     }
 }
 
-fn values_of(batch: &RawBatch, row: usize) -> Vec<Option<f64>> {
-    batch.columns.iter().map(|column| column.number(row)).collect()
+fn values_of(batch: &RawBatch, row: usize) -> impl Iterator<Item = Option<f64>> {
+    batch.columns.iter().map(move |column| column.number(row))
 }
 
-fn one(derived: Derived, last: &Last, now: &Last) -> Option<f64> {
-    let growth = |column: usize| Some((*now.values.get(column)?)? - (*last.values.get(column)?)?);
+fn one(
+    derived: Derived,
+    last: &Last,
+    at: Duration,
+    now: impl Fn(usize) -> Option<f64>,
+) -> Option<f64> {
+    let growth = |column: usize| Some(now(column)? - (*last.values.get(column)?)?);
     match derived {
         Derived::Rate { of } => {
-            let elapsed = now.at.checked_sub(last.at)?.as_secs_f64(); // 0 makes no finite rate
+            let elapsed = at.checked_sub(last.at)?.as_secs_f64(); // 0 makes no finite rate
             growth(of).filter(|growth| *growth >= 0.0).map(|growth| growth / elapsed)
         }
         Derived::Share { of, whole } => {
