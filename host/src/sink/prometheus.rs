@@ -7,6 +7,7 @@
 //! `dropsonde_<stream>_<column>`. Rates are left out: Prometheus makes its own; shares are
 //! given as ratios where they have an OpenTelemetry name. Text has no place here.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -23,10 +24,9 @@ const MAX_ERROR: usize = 200;
 /// Families by name, so that each has its `HELP` and `TYPE` once.
 #[derive(Default)]
 struct Page {
-    families: BTreeMap<String, Family>,
-    /// Name and labels of each sample: Prometheus refuses a page on which one stands twice.
-    samples: HashSet<String>,
-    /// Samples that were left out for that.
+    families: Vec<Family>,
+    by_name: BTreeMap<String, usize>,
+    /// Samples that were left out since Prometheus refuses a page on which one stands twice.
     duplicates: u64,
 }
 
@@ -34,6 +34,8 @@ struct Family {
     kind: &'static str,
     help: String,
     samples: String,
+    /// What follows the family's name in each sample: the rest of the name, and the labels.
+    seen: HashSet<Box<str>>,
 }
 
 /// The page of these batches and of the host itself.
@@ -49,16 +51,19 @@ pub(crate) fn page(batches: &[Arc<Batch>], status: &Status) -> String {
 impl Page {
     fn batch(&mut self, batch: &Batch) {
         let info = &batch.stream;
-        let columns: Vec<(usize, Naming)> = info
-            .schema
-            .columns
-            .iter()
-            .enumerate()
-            .filter_map(|(index, column)| Some((index, naming(info, index, column)?)))
-            .collect();
+        let mut columns: Vec<(usize, Naming, usize)> = Vec::new();
+        for (index, column) in info.schema.columns.iter().enumerate() {
+            if let Some(naming) = naming(info, index, column) {
+                let family = self.family(&naming.name, naming.kind, &naming.help);
+                columns.push((index, naming, family));
+            }
+        }
+        let labelled = labelled(info);
+        let (mut labels, mut own) = (String::new(), Vec::new());
         for row in 0..batch.rows() {
-            let own = own_labels(batch, row);
-            for (index, naming) in &columns {
+            own_labels(batch, row, &labelled, &mut own);
+            let mut of: Option<&Naming> = None;
+            for (index, naming, family) in &columns {
                 let value = match batch.value(row, *index) {
                     Value::U64(value) => value as f64,
                     Value::I64(value) => value as f64,
@@ -66,8 +71,11 @@ impl Page {
                     Value::Bool(value) => f64::from(u8::from(value)),
                     Value::Null | Value::Text(_) | Value::List(_) => continue,
                 };
-                let labels = labels(info, &naming.attributes, &own);
-                self.add(&naming.name, naming.kind, &naming.help, &labels, value * naming.scale);
+                if of.is_none_or(|before| before.attributes != naming.attributes) {
+                    labels = self::labels(info, &naming.attributes, &own);
+                    of = Some(naming);
+                }
+                self.put(*family, (&naming.name, ""), naming.kind, &labels, value * naming.scale);
             }
         }
     }
@@ -86,18 +94,60 @@ impl Page {
         labels: &str,
         value: f64,
     ) {
-        if !self.samples.insert(format!("{name}{suffix}{labels}")) {
+        let family = self.family(name, kind, help);
+        self.put(family, (name, suffix), kind, labels, value);
+    }
+
+    fn family(&mut self, name: &str, kind: &'static str, help: &str) -> usize {
+        if let Some(family) = self.by_name.get(name) {
+            return *family;
+        }
+        let family = self.families.len();
+        self.by_name.insert(name.to_owned(), family);
+        self.families.push(Family {
+            kind,
+            help: help.to_owned(),
+            samples: String::new(),
+            seen: HashSet::new(),
+        });
+        family
+    }
+
+    fn put(
+        &mut self,
+        family: usize,
+        (name, suffix): (&str, &str),
+        kind: &'static str,
+        labels: &str,
+        value: f64,
+    ) {
+        let Some(family) = self.families.get_mut(family) else { return };
+        if family.samples.is_empty() {
+            family.kind = kind; // whoever named it before has no value
+        }
+        let start = family.samples.len();
+        family.samples.extend([name, suffix, labels]);
+        let told_apart_by = &family.samples[start + name.len()..];
+        if family.seen.contains(told_apart_by) {
             self.duplicates += 1;
+            family.samples.truncate(start);
             return;
         }
-        if !self.families.contains_key(name) {
-            let family = Family { kind, help: help.to_owned(), samples: String::new() };
-            self.families.insert(name.to_owned(), family);
-        }
-        let Some(family) = self.families.get_mut(name).filter(|family| family.kind == kind) else {
+        if family.kind != kind {
+            family.samples.truncate(start);
             return; // two plugins mean different things by one name: the first one stands
+        }
+        family.seen.insert(told_apart_by.into());
+        // The same text either way; a whole number is written faster as one.
+        let whole = value as i64;
+        let _ = if whole as f64 == value
+            && value.abs() < 1e15
+            && !(value == 0.0 && value.is_sign_negative())
+        {
+            writeln!(family.samples, " {whole}")
+        } else {
+            writeln!(family.samples, " {value}")
         };
-        let _ = writeln!(family.samples, "{name}{suffix}{labels} {value}");
     }
 
     fn histogram(&mut self, name: &str, help: &str, collector: &str, histogram: &Histogram) {
@@ -311,8 +361,13 @@ impl Page {
     }
 
     fn render(self) -> String {
-        let mut text = String::new();
-        for (name, family) in self.families {
+        let length = self.families.iter().map(|family| family.samples.len() + 256).sum();
+        let mut text = String::with_capacity(length);
+        for (name, family) in self.by_name {
+            let Some(family) = self.families.get(family).filter(|one| !one.samples.is_empty())
+            else {
+                continue;
+            };
             let help = family.help.replace('\\', "\\\\").replace('\n', " ");
             let _ = writeln!(text, "# HELP {name} {help}");
             let _ = writeln!(text, "# TYPE {name} {}", family.kind);
@@ -392,52 +447,82 @@ fn unit_suffix(unit: &str, counter: bool) -> &'static str {
 }
 
 /// What tells a record from others, and what the conventions have said of it.
-fn own_labels(batch: &Batch, row: usize) -> Vec<(String, String)> {
-    let columns = batch.stream.schema.columns.iter().enumerate();
+/// The columns that are labels, and as what.
+fn labelled(info: &StreamInfo) -> Vec<(usize, String)> {
+    let columns = info.schema.columns.iter().enumerate();
     let labels = columns.filter_map(|(index, column)| {
         let name = match (column.role, column.otel.is_empty()) {
             (Role::Key, true) => &column.name,
             (Role::Key | Role::Attribute, false) => &column.otel,
             _ => return None,
         };
-        let value = match batch.value(row, index) {
-            Value::Text(text) => text.to_owned(),
-            Value::U64(value) => value.to_string(),
-            Value::I64(value) => value.to_string(),
-            Value::Bool(value) => value.to_string(),
-            Value::Null | Value::F64(_) | Value::List(_) => return None,
-        };
-        Some((sanitize(name), value))
+        Some((index, sanitize(name)))
     });
     labels.collect()
 }
 
+fn own_labels<'a>(
+    batch: &'a Batch,
+    row: usize,
+    labelled: &'a [(usize, String)],
+    own: &mut Vec<(&'a str, Cow<'a, str>)>,
+) {
+    own.clear();
+    own.extend(labelled.iter().filter_map(|(index, name)| {
+        let value = match batch.value(row, *index) {
+            Value::Text(text) => Cow::Borrowed(text),
+            Value::U64(value) => Cow::Owned(value.to_string()),
+            Value::I64(value) => Cow::Owned(value.to_string()),
+            Value::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
+            Value::Null | Value::F64(_) | Value::List(_) => return None,
+        };
+        Some((name.as_str(), value))
+    }));
+}
+
 /// A collector that is not called as its plugin says so in a label: there may be several.
-fn labels(info: &StreamInfo, attributes: &[(String, String)], own: &[(String, String)]) -> String {
+fn labels(
+    info: &StreamInfo,
+    attributes: &[(String, String)],
+    own: &[(&str, Cow<'_, str>)],
+) -> String {
     let collector = (info.collector != info.plugin).then_some(("collector", &*info.collector));
-    let pairs = attributes.iter().chain(own).map(|(name, value)| (name.as_str(), value.as_str()));
-    label_set(pairs.chain(collector))
+    let attributes = attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let own = own.iter().map(|(name, value)| (*name, &**value));
+    label_set(attributes.chain(own).chain(collector))
 }
 
 /// In order of name, and without empty ones, which are to Prometheus as if they were not there: so
 /// what tells samples apart there tells them apart as text.
 fn label_set<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let mut labels = BTreeMap::new();
+    let mut labels: Vec<(Cow<'a, str>, &str)> = Vec::new();
     for (name, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
         // A label that is there already is renamed, as Prometheus does with its own.
-        let mut name = name.to_owned();
-        while labels.contains_key(&name) {
-            name.insert_str(0, "exported_");
+        let mut name = Cow::Borrowed(name);
+        while labels.iter().any(|(other, _)| *other == name) {
+            name.to_mut().insert_str(0, "exported_");
         }
-        labels.insert(name, value);
+        labels.push((name, value));
     }
-    let mut text = String::new();
+    labels.sort_unstable();
+    let mut text = String::with_capacity(64);
     for (name, value) in labels {
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let comma = if text.is_empty() { "" } else { "," };
-        let _ = write!(text, "{comma}{name}=\"{value}\"");
+        text.push(if text.is_empty() { '{' } else { ',' });
+        text.extend([&*name, "=\""]);
+        for character in value.chars() {
+            match character {
+                '\\' => text.push_str("\\\\"),
+                '"' => text.push_str("\\\""),
+                '\n' => text.push_str("\\n"),
+                other => text.push(other),
+            }
+        }
+        text.push('"');
     }
-    if text.is_empty() { text } else { format!("{{{text}}}") }
+    if !text.is_empty() {
+        text.push('}');
+    }
+    text
 }
 
 /// A name as Prometheus takes it: no digit first, and `__` is its own.
