@@ -7,23 +7,52 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use dropsonde_plugin_api::schema::Role;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::model::{Batch, Value};
 
 /// A batch as one line: `{"topic":…,"timestamp":…,"due":…,"collector":…,"generation":…,
 /// "sequence":…,"records":[…]}`.
 pub(crate) fn line(batch: &Batch) -> String {
-    let mut object = Map::new();
-    object.insert("topic".into(), batch.stream.topic.as_str().into());
-    object.insert("timestamp".into(), timestamp(batch.wall).into());
-    object.insert("due".into(), timestamp(SystemTime::UNIX_EPOCH + batch.due).into());
-    object.insert("collector".into(), batch.stream.collector.as_ref().into());
-    object.insert("generation".into(), batch.generation.into());
-    object.insert("sequence".into(), batch.sequence.into());
-    let records = (0..batch.rows()).map(|row| Json::Object(record(batch, row, true)));
-    object.insert("records".into(), records.collect());
-    Json::Object(object).to_string()
+    let head = json!({
+        "topic": batch.stream.topic,
+        "timestamp": timestamp(batch.wall),
+        "due": timestamp(SystemTime::UNIX_EPOCH + batch.due),
+        "collector": &*batch.stream.collector,
+        "generation": batch.generation,
+        "sequence": batch.sequence,
+    });
+    // Written as it goes: a tree of each record would cost several times as much.
+    let mut line = head.to_string().into_bytes();
+    line.pop();
+    line.extend(b",\"records\":[");
+    let columns = batch.stream.schema.columns.iter();
+    let names: Vec<String> = columns.map(|column| format!("{}:", json!(column.name))).collect();
+    for row in 0..batch.rows() {
+        line.extend(if row == 0 { "{" } else { ",{" }.as_bytes());
+        for (index, name) in names.iter().enumerate() {
+            line.extend(if index == 0 { "" } else { "," }.as_bytes());
+            line.extend(name.as_bytes());
+            write(&mut line, batch.value(row, index));
+        }
+        line.push(b'}');
+    }
+    line.extend(b"]}");
+    String::from_utf8(line)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// To memory, which takes everything.
+fn write(line: &mut Vec<u8>, value: Value<'_>) {
+    let _ = match value {
+        Value::Null => serde_json::to_writer(line, &()),
+        Value::U64(value) => serde_json::to_writer(line, &value),
+        Value::I64(value) => serde_json::to_writer(line, &value),
+        Value::F64(value) => serde_json::to_writer(line, &value),
+        Value::Bool(value) => serde_json::to_writer(line, &value),
+        Value::Text(value) => serde_json::to_writer(line, value),
+        list @ Value::List(_) => serde_json::to_writer(line, &to_json(list)),
+    };
 }
 
 /// The latest of several streams as one object, with the time at which it was put together.
@@ -64,18 +93,19 @@ fn fill(place: &mut Map<String, Json>, batch: &Batch) {
             Value::Text(text) => text.to_owned(),
             other => to_json(other).to_string(),
         });
-        descend(place, steps).extend(record(batch, row, false));
+        descend(place, steps).extend(record(batch, row));
     }
 }
 
-fn record(batch: &Batch, row: usize, with_keys: bool) -> Map<String, Json> {
+/// Without its keys.
+fn record(batch: &Batch, row: usize) -> Map<String, Json> {
     batch
         .stream
         .schema
         .columns
         .iter()
         .enumerate()
-        .filter(|(_, column)| with_keys || column.role != Role::Key)
+        .filter(|(_, column)| column.role != Role::Key)
         .map(|(index, column)| (column.name.clone(), to_json(batch.value(row, index))))
         .collect()
 }
