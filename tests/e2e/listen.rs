@@ -37,7 +37,10 @@ struct Running {
 
 impl Running {
     fn start(root: &Path, listen: &str) -> Self {
-        let mut command = command(root, "run", listen);
+        Self::spawn(command(root, "run", listen))
+    }
+
+    fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (lines, log) = channel();
@@ -155,5 +158,48 @@ fn an_address_that_other_machines_reach_is_warned_of() {
         if line.contains("admitted") {
             break;
         }
+    }
+}
+
+/// Many clients that connect and say nothing, or half of something: the agent keeps descriptors
+/// for itself, takes a new plugin meanwhile, and answers once they have gone.
+#[test]
+fn idle_connections_leave_the_agent_its_descriptors() {
+    for isolation in ["process", "thread"] {
+        let directory = directory();
+        let (root, socket) = (directory.path(), directory.path().join("api.sock"));
+        let listen = format!("unix:{}", socket.display());
+        let inner = command(root, "run", &listen);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -n 120; exec \"$@\"", "sh"]).arg(inner.get_program());
+        limited.args(inner.get_args()).stdin(Stdio::null());
+        for (name, value) in inner.get_envs() {
+            limited.env(name, value.unwrap());
+        }
+        limited.env("DROPSONDE__DEFAULTS__ISOLATION", isolation);
+        let agent = Running::spawn(limited);
+        agent.logged(&format!("listening on {listen}"));
+        agent.logged("admitted");
+        let idle: Vec<UnixStream> = (0..200)
+            .map(|index| {
+                let mut idle = UnixStream::connect(&socket).unwrap();
+                let half = if index % 2 == 0 { "" } else { "GET /healthz HTTP/1.1\r\nHost: x\r\n" };
+                idle.write_all(half.as_bytes()).unwrap();
+                idle
+            })
+            .collect();
+        let open = || fs::read_dir(format!("/proc/{}/fd", agent.child.id())).unwrap().count();
+        wait_for("the connections that it takes", || (open() >= 35).then_some(()));
+        fs::copy(fixture("steady_v2"), root.join("plugins/b.tmp")).unwrap();
+        fs::rename(root.join("plugins/b.tmp"), root.join("plugins/a.so")).unwrap();
+        agent.logged("admitted");
+        assert!(open() < 90, "{} of 120 descriptors are open", open());
+        drop(idle);
+        let text = wait_for("the new generation in the list", || {
+            let output = command(root, "list", &listen).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            text.contains("running").then_some(text)
+        });
+        assert!(!text.contains("rejected"), "{text}");
     }
 }

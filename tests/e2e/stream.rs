@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dropsonde_tests::{Agent, Options, fixture, plugin, wait_for};
+use dropsonde_tests::{Agent, Footprint, Options, fixture, plugin, wait_for};
 use serde_json::Value;
 
 fn pulse(settings: &str) -> Agent {
@@ -198,7 +198,7 @@ fn a_request_that_makes_no_sense_says_why_and_subscribes_nobody() {
         (
             "topic=metrics.network.interfaces&where=interfase='lo'",
             400,
-            "where: `network.interfaces` has no column `interfase`; did you mean `interface`?",
+            "where: `metrics.network.interfaces` has no column `interfase`; did you mean `interface`?",
         ),
         ("sample=0", 400, "sample: one in 0 events is none"),
         ("sample=-1", 400, "sample: invalid digit"),
@@ -210,6 +210,22 @@ fn a_request_that_makes_no_sense_says_why_and_subscribes_nobody() {
         ("overflow=block", 400, "overflow: a client of the HTTP API can't hold collectors up"),
         ("overflow=oldest", 400, "overflow: `oldest` is not drop-oldest or latest"),
         ("name=", 400, "name: it has between 1 and 64 characters"),
+        ("name=%1b%5b31m", 400, "name: it has between 1 and 64 characters, none of control"),
+        (
+            "topic=metrics.network.interfaces&where=interface=1",
+            400,
+            "where: `interface` of `metrics.network.interfaces` is text, and is compared with 1",
+        ),
+        (
+            "topic=metrics.network.interfaces&where=not%20(errin%20in%20(1,'2'))",
+            400,
+            "where: `errin` of `metrics.network.interfaces` is a number, and is compared with '2'",
+        ),
+        (
+            "topic=metrics.network.interfaces&where=errin",
+            400,
+            "where: `errin` of `metrics.network.interfaces` is a number, and is compared with true",
+        ),
         ("topics=x", 400, "unknown field `topics`"),
         ("topic=a&topic=b", 400, "duplicate field `topic`"),
     ] {
@@ -221,4 +237,71 @@ fn a_request_that_makes_no_sense_says_why_and_subscribes_nobody() {
     }
     let status = agent.json("/api/v1/status");
     assert_eq!(status["bus"]["subscriptions"], serde_json::json!([]));
+}
+
+/// Prometheus takes a counter that falls for one that began anew.
+#[test]
+fn what_a_client_took_and_lost_is_still_counted_when_it_has_left() {
+    let agent = pulse("every_ms = 1\nburst = 200");
+    let total = |what: &str| {
+        let page = agent.page("/metrics").1;
+        let start = format!("dropsonde_subscription_{what}");
+        let line = page.lines().find(|line| line.starts_with(&start)).map(str::to_owned);
+        line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+    };
+    let lost = "lost_total{cause=\"overflow\",subscription=\"wall\"}";
+    let delivered = "delivered_total{subscription=\"wall\"}";
+    let query = "topic=events.pulse.beat&name=wall&room=16";
+    let slow = agent.follow_without_reading(query);
+    let quick = agent.follow(query);
+    wait_for("losses", || (total(lost) > 500.0).then_some(()));
+    wait_for("deliveries", || (total(delivered) > 500.0).then_some(()));
+    let before = (total(lost), total(delivered));
+    drop((slow, quick));
+    wait_for("both to have left", || subscription(&agent, "wall").is_none().then_some(()));
+    let after = (total(lost), total(delivered));
+    assert!(after.0 >= before.0 && after.1 >= before.1, "{before:?}, then {after:?}");
+}
+
+/// What is published as it happens is not thinned out: a client would believe the last state but
+/// one for ever.
+#[test]
+fn a_rate_does_not_hide_the_state_that_a_collector_came_to() {
+    let agent = Agent::with_plugins("[defaults]\ninterval = \"50ms\"\n", &[&fixture("steady_v1")]);
+    agent.running("steady");
+    let follow = agent.follow("topic=health.steady,metrics.steady&every=1h");
+    let fixture = fixture("steady_v1");
+    let bytes = std::fs::read(&fixture).unwrap();
+    let name = fixture.file_name().unwrap().to_str().unwrap();
+    std::fs::remove_file(agent.path(name)).unwrap();
+    wait_for("its end", || agent.collector("steady").is_none().then_some(()));
+    agent.put("steady_again.so", &bytes);
+    agent.running("steady");
+    wait_for("the state that it came to", || {
+        let lines = follow.lines();
+        let health = lines.iter().rfind(|line| line["topic"] == "health.steady")?;
+        (health["records"][0]["phase"] == "running").then_some(())
+    });
+}
+
+/// Clients that had much waiting have left: what they had goes back to the kernel.
+#[test]
+fn memory_of_clients_that_have_left_is_given_back() {
+    let agent = pulse("every_ms = 1\nburst = 200");
+    let resident = || Footprint::of(agent.pid()).resident_kib;
+    let before = resident();
+    let clients: Vec<_> = (0..20)
+        .map(|_| agent.follow_without_reading("topic=events.pulse.beat&name=full&room=4096"))
+        .collect();
+    let full = wait_for("their queues to fill", || {
+        let status = agent.json("/api/v1/status");
+        let all = status["bus"]["subscriptions"].as_array().unwrap();
+        let full = |one: &&Value| one["lost"]["overflow"].as_u64() > Some(0);
+        (all.iter().filter(full).count() == 20).then(resident)
+    });
+    drop(clients);
+    wait_for("memory to be given back", || {
+        let now = resident();
+        (now < before + (full.saturating_sub(before)) / 2 + 2048).then_some(())
+    });
 }

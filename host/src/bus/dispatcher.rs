@@ -125,8 +125,8 @@ impl Routes {
 
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Attach { stream, subscriber, filter } => {
-                self.attach(stream, &subscriber, filter);
+            Change::Attach { stream, subscriber, filter, interval } => {
+                self.attach(stream, &subscriber, filter, interval);
             }
             Change::Detach { streams, subscriber } => self.detach(&streams, &subscriber),
             Change::Forget { stream } => {
@@ -137,7 +137,13 @@ impl Routes {
         }
     }
 
-    fn attach(&mut self, stream: StreamId, subscriber: &Subscriber, filter: Option<Arc<Bound>>) {
+    fn attach(
+        &mut self,
+        stream: StreamId,
+        subscriber: &Subscriber,
+        filter: Option<Arc<Bound>>,
+        interval: Option<Duration>,
+    ) {
         if self.streams.len() <= stream {
             self.streams.resize_with(stream + 1, StreamRoutes::default);
         }
@@ -149,7 +155,7 @@ impl Routes {
         };
         let Some((request, shared)) = grouped else {
             if let Err(place) = routes.single.binary_search_by_key(id, |route| route.subscriber) {
-                routes.single.insert(place, Route::new(subscriber, filter));
+                routes.single.insert(place, Route::new(subscriber, filter, interval));
             }
             return;
         };
@@ -271,9 +277,12 @@ impl Group {
 }
 
 impl Route {
-    fn new(subscriber: &Subscriber, filter: Option<Arc<Bound>>) -> Self {
+    fn new(
+        subscriber: &Subscriber,
+        filter: Option<Arc<Bound>>,
+        interval: Option<Duration>,
+    ) -> Self {
         let Subscriber { id, request, target } = subscriber;
-        let interval = request.interval.filter(|interval| !interval.is_zero());
         let sample = request.sample;
         let chooses = filter.is_some() || interval.is_some() || sample > 1;
         let choice = || Box::new(Choice { filter, interval, cell: None, sample, pass_over: 0 });

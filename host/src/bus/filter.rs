@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use dropsonde_plugin_api::schema::StreamKind;
+use dropsonde_plugin_api::schema::{ColumnSchema, StreamKind, ValueType};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -89,6 +89,15 @@ impl Filter {
         columns
     }
 
+    /// A column of a stream that is compared with a value of another kind, and that value: such a
+    /// comparison is never true. `None` as well if the stream lacks a column.
+    pub(crate) fn mismatch<'a>(
+        &'a self,
+        stream: &'a StreamInfo,
+    ) -> Option<(&'a ColumnSchema, String)> {
+        self.predicate.mismatch(stream)
+    }
+
     /// The predicate for the records of one stream; `None` if that lacks a column.
     pub(crate) fn bind(&self, stream: &StreamInfo) -> Option<Bound> {
         self.predicate.bind(stream).map(Bound)
@@ -149,6 +158,41 @@ impl Predicate<String> {
             | Self::Compare(column, ..)
             | Self::In(column, _)
             | Self::Like(column, _) => see(column),
+        }
+    }
+
+    fn mismatch<'a>(&self, stream: &'a StreamInfo) -> Option<(&'a ColumnSchema, String)> {
+        let column = |name: &str| stream.schema.columns.iter().find(|column| column.name == name);
+        let fits = |column: &ColumnSchema, literal: &Literal| match literal {
+            Literal::Text(_) => matches!(column.value, ValueType::Text | ValueType::TextList),
+            Literal::Bool(_) => column.value == ValueType::Bool,
+            Literal::Integer(_) | Literal::Float(_) => {
+                matches!(column.value, ValueType::U64 | ValueType::I64 | ValueType::F64)
+            }
+        };
+        match self {
+            Self::Or(parts) | Self::And(parts) => {
+                parts.iter().find_map(|part| part.mismatch(stream))
+            }
+            Self::Not(part) => part.mismatch(stream),
+            Self::IsNull(_) => None,
+            Self::IsTrue(name) => {
+                let column = column(name)?;
+                (column.value != ValueType::Bool).then(|| (column, "true".to_owned()))
+            }
+            Self::Compare(name, _, literal) => {
+                let column = column(name)?;
+                (!fits(column, literal)).then(|| (column, literal.to_string()))
+            }
+            Self::In(name, literals) => {
+                let column = column(name)?;
+                let other = literals.iter().find(|literal| !fits(column, literal))?;
+                Some((column, other.to_string()))
+            }
+            Self::Like(name, pattern) => {
+                let (column, pattern) = (column(name)?, Literal::Text(pattern.clone()));
+                (!fits(column, &pattern)).then(|| (column, pattern.to_string()))
+            }
         }
     }
 
@@ -218,6 +262,17 @@ fn each(value: Value<'_>, holds: impl Fn(Value<'_>) -> Option<bool>) -> Option<b
             any(items.split_terminator('\0').map(|item| holds(Value::Text(item))))
         }
         value => holds(value),
+    }
+}
+
+impl fmt::Display for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "'{text}'"),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Float(number) => write!(f, "{number}"),
+            Self::Bool(value) => write!(f, "{value}"),
+        }
     }
 }
 

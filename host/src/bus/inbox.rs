@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::Subscriber;
 use super::filter::Bound;
@@ -25,9 +26,20 @@ pub(super) type Reserved = Option<Box<[Arc<Shared>]>>;
 /// A change of the routes. Changes are never lost, and take effect after the batches that were
 /// published before them and before those that are published after.
 pub(super) enum Change {
-    Attach { stream: StreamId, subscriber: Subscriber, filter: Option<Arc<Bound>> },
-    Detach { streams: Vec<StreamId>, subscriber: Subscriber },
-    Forget { stream: StreamId },
+    Attach {
+        stream: StreamId,
+        subscriber: Subscriber,
+        filter: Option<Arc<Bound>>,
+        /// To which its batches are thinned out.
+        interval: Option<Duration>,
+    },
+    Detach {
+        streams: Vec<StreamId>,
+        subscriber: Subscriber,
+    },
+    Forget {
+        stream: StreamId,
+    },
 }
 
 /// Why a batch is not on its way; what was reserved for it.

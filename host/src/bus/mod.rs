@@ -25,7 +25,7 @@ use inbox::{Change, Inbox, NotQueued, Reserved, StreamId};
 pub use queue::Batches;
 pub use request::{Overflow, Subscribe};
 use subscription::Shared;
-pub use subscription::{LeftOut, Losses, Subscription, SubscriptionStatus};
+pub use subscription::{LeftOut, Losses, Subscription, SubscriptionStatus, SubscriptionTotal};
 pub use topic::{Pattern, PatternError};
 
 use crate::model::{Batch, StreamInfo};
@@ -63,7 +63,12 @@ struct Registry {
     /// How many places there are.
     places: usize,
     subscribers: HashMap<u64, Subscriber>,
+    /// Counts of subscriptions that have ended, by name.
+    ended: BTreeMap<String, SubscriptionTotal>,
 }
+
+/// Names of ended subscriptions whose counts are kept apart: clients choose theirs.
+const NAMES: usize = 256;
 
 #[derive(Clone)]
 struct Subscriber {
@@ -100,7 +105,10 @@ impl Stream {
             Some(filter) => Some(Arc::new(filter.bind(&self.info)?)),
             None => None,
         };
-        Some(Change::Attach { stream: self.id, subscriber: subscriber.clone(), filter })
+        // What is published as it happens is not thinned out: the last of it would be missing.
+        let is_paced = self.info.topic.starts_with("metrics.");
+        let interval = request.interval.filter(|interval| is_paced && !interval.is_zero());
+        Some(Change::Attach { stream: self.id, subscriber: subscriber.clone(), filter, interval })
     }
 
     /// Has publishers reserve room for a subscriber that blocks, from here on. It must have been
@@ -148,8 +156,10 @@ pub struct BusStatus {
     pub overflowed: u64,
     /// The streams that are there, by topic.
     pub streams: Vec<StreamStatus>,
-    /// The subscriptions.
+    /// The subscriptions that are there.
     pub subscriptions: Vec<SubscriptionStatus>,
+    /// By name, with those that have ended; of those, the first 256 names and `(others)`.
+    pub subscription_totals: Vec<SubscriptionTotal>,
 }
 
 /// Counts of one stream, since it was first on the bus.
@@ -248,6 +258,8 @@ impl Bus {
         };
         let mut subscriptions: Vec<_> = registry.subscribers.values().filter_map(shared).collect();
         subscriptions.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut totals = registry.ended.clone();
+        subscriptions.iter().for_each(|one| add(&mut totals, one));
         let streams = registry.streams.values().map(|stream| {
             let counts = inner.inbox.counts_of(stream.id);
             StreamStatus {
@@ -274,6 +286,7 @@ impl Bus {
             overflowed,
             streams,
             subscriptions,
+            subscription_totals: totals.into_values().collect(),
         }
     }
 
@@ -331,6 +344,7 @@ impl Bus {
     fn unsubscribe(&self, shared: &Arc<Shared>) {
         let mut registry = self.registry();
         let Some(gone) = registry.subscribers.remove(&shared.id) else { return };
+        add(&mut registry.ended, &shared.status());
         let mut streams = Vec::new();
         for stream in registry.streams.values().filter(|stream| stream.serves(&gone.request)) {
             stream.set_gates(|gates| gates.retain(|gate| gate.id != shared.id));
@@ -367,6 +381,14 @@ impl Default for Bus {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Adds the counts of a subscription to those of its name.
+fn add(totals: &mut BTreeMap<String, SubscriptionTotal>, status: &SubscriptionStatus) {
+    let own = totals.len() < NAMES || totals.contains_key(&status.name);
+    let name = if own { &status.name } else { "(others)" };
+    let new = || SubscriptionTotal { name: name.to_owned(), ..SubscriptionTotal::default() };
+    totals.entry(name.to_owned()).or_insert_with(new).add(status);
 }
 
 impl Registry {

@@ -66,7 +66,8 @@ impl Subscribe {
     }
 
     /// Asks for one batch of each stream per interval: a stream that is collected more slowly is
-    /// sped up, one that is collected faster is thinned out. Events are never thinned out.
+    /// sped up, one that is collected faster is thinned out. What is published as it happens never
+    /// is: events, and the host's own `health.*` and `host.*`.
     #[must_use]
     pub fn every(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);

@@ -33,7 +33,7 @@ pub struct SubscriptionStatus {
     pub sample: u64,
     /// What happens when it does not keep up.
     pub overflow: Overflow,
-    /// Batches that reached its queue.
+    /// Batches that it took. With those that it lost and those that wait, all that it wanted.
     pub delivered: u64,
     /// Batches that it lost.
     pub lost: Losses,
@@ -94,6 +94,39 @@ pub struct LeftOut {
     pub sample_records: u64,
 }
 
+/// Counts of all subscriptions of one name, those that have ended included: they never go down.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SubscriptionTotal {
+    /// The name.
+    pub name: String,
+    /// Batches that they took.
+    pub delivered: u64,
+    /// Batches that they lost; what waited when one ended is neither.
+    pub lost: Losses,
+    /// What they did not want of what came.
+    pub left_out: LeftOut,
+}
+
+impl SubscriptionTotal {
+    pub(super) fn add(&mut self, status: &SubscriptionStatus) {
+        self.delivered += status.delivered;
+        let (sum, lost) = (&mut self.lost, status.lost);
+        sum.overflow += lost.overflow;
+        sum.replaced += lost.replaced;
+        sum.deadline += lost.deadline;
+        sum.bus += lost.bus;
+        self.left_out.add(status.left_out);
+    }
+}
+
+impl LeftOut {
+    fn add(&mut self, more: Self) {
+        self.interval_batches += more.interval_batches;
+        self.filter_records += more.filter_records;
+        self.sample_records += more.sample_records;
+    }
+}
+
 /// The shared part of a subscription.
 pub(super) struct Shared {
     pub(super) id: u64,
@@ -124,9 +157,8 @@ impl Shared {
     }
 
     /// Puts batches into the queue by the policy, oldest first. Never blocks.
-    pub(super) fn deliver(&self, batches: impl ExactSizeIterator<Item = Arc<Batch>>) {
-        let count = batches.len();
-        self.fill(count, |inner| match self.request.overflow {
+    pub(super) fn deliver(&self, batches: impl Iterator<Item = Arc<Batch>>) {
+        self.fill(|inner| match self.request.overflow {
             Overflow::Latest => batches.for_each(|batch| {
                 if inner.queue.replace(&batch) {
                     inner.lost.replaced += 1;
@@ -143,10 +175,10 @@ impl Shared {
 
     /// Puts a list that others get too into the queue; `records` is the sum of its records.
     pub(super) fn deliver_list(&self, list: &Arc<[Arc<Batch>]>, records: usize) {
-        self.fill(list.len(), |inner| inner.queue.push_list(list.clone(), records));
+        self.fill(|inner| inner.queue.push_list(list.clone(), records));
     }
 
-    fn fill(&self, count: usize, fill: impl FnOnce(&mut Inner)) {
+    fn fill(&self, fill: impl FnOnce(&mut Inner)) {
         let mut inner = self.lock();
         let before = inner.queue.batches();
         fill(&mut inner);
@@ -156,7 +188,6 @@ impl Shared {
                 inner.lost.overflow += 1;
             }
         }
-        inner.delivered += count as u64;
         if before == 0 && self.request.gather.is_some() {
             inner.since = Some(Instant::now());
         }
@@ -184,16 +215,16 @@ impl Shared {
     }
 
     pub(super) fn count_left_out(&self, more: LeftOut) {
-        let left_out = &mut self.lock().left_out;
-        left_out.interval_batches += more.interval_batches;
-        left_out.filter_records += more.filter_records;
-        left_out.sample_records += more.sample_records;
+        self.lock().left_out.add(more);
     }
 
     fn pop(&self) -> Option<Arc<Batch>> {
-        let batch = self.lock().queue.pop();
-        self.give_credit(usize::from(batch.is_some()));
-        batch
+        let mut inner = self.lock();
+        let batch = inner.queue.pop()?;
+        inner.delivered += 1;
+        drop(inner);
+        self.give_credit(1);
+        Some(batch)
     }
 
     fn poll_pop(&self, context: &Context<'_>) -> Poll<Arc<Batch>> {
@@ -202,6 +233,7 @@ impl Shared {
             wait(&mut inner.receiver, context);
             return Poll::Pending;
         };
+        inner.delivered += 1;
         drop(inner);
         self.give_credit(1);
         Poll::Ready(batch)
@@ -215,6 +247,7 @@ impl Shared {
             return Poll::Pending;
         }
         let queue = std::mem::take(&mut inner.queue);
+        inner.delivered += queue.batches() as u64;
         drop(inner);
         self.give_credit(queue.batches());
         Poll::Ready(Batches(queue))

@@ -16,6 +16,7 @@ use super::plugins::Plugins;
 use super::{Command, ConfigStatus, Loader, PluginStatus, Services};
 use crate::admission::{ChangeStream, Changes, Print, Scanned, Watcher, is_busy, is_young, scan};
 use crate::config::{CollectorSpec, Config};
+use crate::memory::Housekeeping;
 use crate::runner::{Failure, remove_if_empty};
 use crate::slot::{SlotCommand, SlotHandle, SlotStatus};
 
@@ -61,6 +62,7 @@ pub(super) struct Core {
     /// The plugin directories as they were when a patrol last looked into them, and how many
     /// did not since.
     patrolled: (Vec<Option<DirectoryPrint>>, u32),
+    memory: Housekeeping,
 }
 
 struct Running {
@@ -110,6 +112,7 @@ impl Core {
             config_print,
             unreadable: HashSet::new(),
             patrolled: (Vec::new(), 0),
+            memory: Housekeeping::default(),
         };
         let watching = commands.clone();
         tokio::spawn(async move {
@@ -147,6 +150,7 @@ impl Core {
                         self.reload_unless_young();
                     }
                     self.watch();
+                    self.memory.keep();
                     if !self.patrol() && !edited {
                         continue; // nothing to publish
                     }

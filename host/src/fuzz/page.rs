@@ -99,6 +99,7 @@ fn idle() -> Status {
             overflowed: 0,
             streams: Vec::new(),
             subscriptions: Vec::new(),
+            subscription_totals: Vec::new(),
         },
         libraries: (&Quiet::default()).into(),
     }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
+use dropsonde_plugin_api::schema::ValueType;
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::json;
@@ -76,8 +77,9 @@ impl Asked {
             request = request.and(pattern).map_err(|error| wrong(format!("topic: {error}")))?;
         }
         let name = self.name.as_deref().unwrap_or("http");
-        if name.is_empty() || name.chars().count() > MAX_NAME {
-            return Err(wrong(format!("name: it has between 1 and {MAX_NAME} characters")));
+        if name.is_empty() || name.chars().count() > MAX_NAME || name.contains(char::is_control) {
+            let text = format!("name: it has between 1 and {MAX_NAME} characters, none of control");
+            return Err(wrong(text));
         }
         request = request.named(name);
         if let Some(every) = &self.every {
@@ -167,20 +169,32 @@ fn exists(host: &Host, request: &Subscribe) -> Result<(), FollowError> {
         request.patterns().iter().any(|pattern| pattern.matches(&stream.topic))
     };
     let asked_for: Vec<_> = streams.iter().filter(|stream| asked_for(stream)).collect();
-    let lacks = |stream: &StreamInfo| missing(filter, stream);
-    if asked_for.is_empty() || asked_for.iter().any(|stream| lacks(stream).is_none()) {
-        return Ok(());
+    let complaints: Vec<_> =
+        asked_for.iter().map_while(|stream| complaint(filter, stream)).collect();
+    match complaints.first() {
+        // Of several streams it is enough that one can answer.
+        Some(first) if complaints.len() == asked_for.len() => Err(wrong(format!("where: {first}"))),
+        _ => Ok(()),
     }
-    let Some((stream, column)) = asked_for.iter().find_map(|one| Some((one, lacks(one)?))) else {
-        return Ok(());
-    };
-    let known: Vec<_> = stream.schema.columns.iter().map(|column| column.name.as_str()).collect();
-    let hint = suggestion(column, &known);
-    Err(wrong(format!("where: `{}` has no column `{column}`; {hint}", stream.name)))
 }
 
-fn missing<'a>(filter: &'a Filter, stream: &StreamInfo) -> Option<&'a str> {
-    filter.columns().into_iter().find(|column| stream.column(column).is_none())
+/// Why no record of a stream could ever pass.
+fn complaint(filter: &Filter, stream: &StreamInfo) -> Option<String> {
+    let lacking = filter.columns().into_iter().find(|column| stream.column(column).is_none());
+    if let Some(column) = lacking {
+        let columns = stream.schema.columns.iter();
+        let known: Vec<_> = columns.map(|column| column.name.as_str()).collect();
+        let hint = suggestion(column, &known);
+        return Some(format!("`{}` has no column `{column}`; {hint}", stream.topic));
+    }
+    let (column, literal) = filter.mismatch(stream)?;
+    let is = match column.value {
+        ValueType::Text | ValueType::TextList => "text",
+        ValueType::Bool => "true or false",
+        _ => "a number",
+    };
+    let of = &stream.topic;
+    Some(format!("`{}` of `{of}` is {is}, and is compared with {literal}", column.name))
 }
 
 /// A client that is being served.

@@ -13,7 +13,8 @@ use serde_json::json;
 
 use super::follow::{self, FollowError};
 use super::{
-    Listener, explain as explain_sink, graph as graph_sink, json as json_sink, prometheus,
+    Listener, connections, explain as explain_sink, graph as graph_sink, json as json_sink,
+    prometheus,
 };
 use crate::clock;
 use crate::control::Host;
@@ -23,15 +24,8 @@ pub(crate) async fn serve(
     listener: Listener,
     host: Host,
     ended: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    match listener {
-        Listener::Tcp(listener) => {
-            axum::serve(listener, router(host)).with_graceful_shutdown(ended).await
-        }
-        Listener::Unix(listener, _removed_at_the_end) => {
-            axum::serve(listener, router(host)).with_graceful_shutdown(ended).await
-        }
-    }
+) {
+    connections::serve(listener, router(host), ended).await;
 }
 
 fn router(host: Host) -> Router {

@@ -1,6 +1,7 @@
 //! Sinks hand batches to the outside. None of them knows a plugin: everything is derived from
 //! schema and batch.
 
+mod connections;
 mod explain;
 mod follow;
 mod graph;

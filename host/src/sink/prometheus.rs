@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use dropsonde_plugin_api::schema::{ColumnSchema, Role};
 
-use crate::bus::{StreamStatus, SubscriptionStatus};
+use crate::bus::{BusStatus, StreamStatus};
 use crate::control::{OwnUse, Status};
 use crate::model::{Batch, Histogram, StreamInfo, Value};
 
@@ -278,7 +278,7 @@ impl Page {
             self.add(name, "counter", help, "", value as f64);
         }
         self.streams(&status.bus.streams);
-        self.subscriptions(&status.bus.subscriptions);
+        self.subscriptions(&status.bus);
     }
 
     fn streams(&mut self, streams: &[StreamStatus]) {
@@ -308,55 +308,39 @@ impl Page {
         }
     }
 
-    fn subscriptions(&mut self, subscriptions: &[SubscriptionStatus]) {
-        // Several may have one name.
-        let mut by_name: BTreeMap<&str, Vec<&SubscriptionStatus>> = BTreeMap::new();
-        for subscription in subscriptions {
-            by_name.entry(&subscription.name).or_default().push(subscription);
-        }
-        for (subscription, all) in by_name {
-            let sum = |count: fn(&SubscriptionStatus) -> u64| {
-                all.iter().map(|one| count(one)).sum::<u64>() as f64
-            };
-            let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
-            for (cause, count) in all.iter().flat_map(|one| one.lost.by_cause()) {
-                *causes.entry(cause).or_default() += count;
-            }
-            for (cause, count) in causes {
-                let labels = label_set([("subscription", subscription), ("cause", cause)]);
-                let help = "Batches that a subscription lost, by cause.";
+    fn subscriptions(&mut self, bus: &BusStatus) {
+        for total in &bus.subscription_totals {
+            for (cause, count) in total.lost.by_cause() {
+                let labels = label_set([("subscription", &*total.name), ("cause", cause)]);
+                let help = "Batches that subscriptions of this name lost, by cause.";
                 let name = "dropsonde_subscription_lost_total";
                 self.add(name, "counter", help, &labels, count as f64);
             }
-            let labels = label_set([("subscription", subscription)]);
+            let labels = label_set([("subscription", &*total.name)]);
+            let left_out = total.left_out;
             for (name, help, count) in [
-                (
-                    "delivered",
-                    "Batches that reached a subscription's queue.",
-                    sum(|one| one.delivered),
-                ),
+                ("delivered", "Batches that subscriptions of this name took.", total.delivered),
                 (
                     "interval_batches",
-                    "Batches that a subscription did not want: more than one per interval.",
-                    sum(|one| one.left_out.interval_batches),
+                    "Batches that they did not want: more than one per interval.",
+                    left_out.interval_batches,
                 ),
-                (
-                    "filter_records",
-                    "Records that a subscription's filter left out.",
-                    sum(|one| one.left_out.filter_records),
-                ),
-                (
-                    "sample_records",
-                    "Events that a subscription's sampling left out.",
-                    sum(|one| one.left_out.sample_records),
-                ),
+                ("filter_records", "Records that their filters left out.", left_out.filter_records),
+                ("sample_records", "Events that their sampling left out.", left_out.sample_records),
             ] {
                 let name = format!("dropsonde_subscription_{name}_total");
-                self.add(&name, "counter", help, &labels, count);
+                self.add(&name, "counter", help, &labels, count as f64);
             }
-            let help = "Batches that wait for a subscription.";
-            let waiting = sum(|one| one.waiting as u64);
-            self.add("dropsonde_subscription_waiting", "gauge", help, &labels, waiting);
+        }
+        // Several may have one name.
+        let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
+        for subscription in &bus.subscriptions {
+            *waiting.entry(&subscription.name).or_default() += subscription.waiting;
+        }
+        for (name, waiting) in waiting {
+            let help = "Batches that wait for subscriptions of this name.";
+            let labels = label_set([("subscription", name)]);
+            self.add("dropsonde_subscription_waiting", "gauge", help, &labels, waiting as f64);
         }
     }
 

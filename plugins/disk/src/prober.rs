@@ -149,10 +149,8 @@ impl Prober {
     fn start_worker(&mut self) -> io::Result<()> {
         let id = self.next_id;
         let shared = Arc::clone(&self.shared);
-        let handle = std::thread::Builder::new()
-            .name("disk-statvfs".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || shared.run(id))?;
+        let handle =
+            std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || shared.run(id))?;
         self.workers.push(Worker { id, handle });
         self.next_id += 1;
         Ok(())

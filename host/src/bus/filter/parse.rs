@@ -39,10 +39,9 @@ impl Token {
         match self {
             Self::Word(word) => format!("`{word}`"),
             Self::Quoted(column) => format!("the column `{column}`"),
-            Self::Literal(Literal::Text(text)) => format!("the text '{text}'"),
-            Self::Literal(Literal::Integer(number)) => format!("the number {number}"),
-            Self::Literal(Literal::Float(number)) => format!("the number {number}"),
-            Self::Literal(Literal::Bool(value)) => format!("`{value}`"),
+            Self::Literal(text @ Literal::Text(_)) => format!("the text {text}"),
+            Self::Literal(value @ Literal::Bool(_)) => format!("`{value}`"),
+            Self::Literal(number) => format!("the number {number}"),
             Self::Comparison(_) => "a comparison".to_owned(),
             Self::Open => "`(`".to_owned(),
             Self::Close => "`)`".to_owned(),

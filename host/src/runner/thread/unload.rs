@@ -78,30 +78,54 @@ pub(super) fn unload(notices: &Receiver<Notice>, counts: &Quiet, strayed: &Stray
         let joined = thread.join().is_ok();
         memory::give_back();
         let Some(loaded) = end.loaded else { continue };
-        if joined && is_quiet(&end.name, &end.before) {
+        let left =
+            if joined { left(&end.name, &end.before, threads.is_empty()) } else { Left::Own };
+        if left == Left::Nothing {
             drop(loaded);
             counts.closed.fetch_add(1, Ordering::Relaxed);
-        } else {
-            loaded.leak();
-            counts.leaked.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
+        loaded.leak();
+        counts.leaked.fetch_add(1, Ordering::Relaxed);
+        if left == Left::Own {
             let what = "it left a thread running in the host, and its library mapped";
             strayed(&end.collector, what);
         }
     }
 }
 
-/// No thread has come since, but for the host's own: those carry its names. A thread that a
-/// plugin starts without a name inherits its collector's.
-fn is_quiet(name: &str, before: &HashSet<String>) -> bool {
-    tasks().difference(before).all(|task| {
-        match fs::read_to_string(format!("/proc/self/task/{task}/comm")) {
-            Ok(comm) => {
-                let comm = comm.trim_end();
-                comm != name && (serial_of(comm).is_some() || is_host(comm))
-            }
-            Err(_) => true, // ended meanwhile
-        }
-    })
+/// What an instance has left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// A thread of its own.
+    Own,
+    /// A thread that may be its own or another collector's: its library stays, and nobody is
+    /// accused.
+    Unclear,
+}
+
+/// Which threads have come since, but for the host's own: those carry its names. A thread that a
+/// plugin starts without a name inherits its collector's; one with a name of its own is told from
+/// others' only if nobody else is there.
+fn left(name: &str, before: &HashSet<String>, alone: bool) -> Left {
+    let names = tasks().difference(before).filter_map(comm).collect::<Vec<_>>();
+    let foreign = |comm: &&String| serial_of(comm).is_none() && !is_host(comm);
+    if names.iter().any(|comm| comm == name) {
+        Left::Own
+    } else if names.iter().find(foreign).is_none() {
+        Left::Nothing
+    } else if alone {
+        Left::Own
+    } else {
+        Left::Unclear
+    }
+}
+
+/// `None`: it has ended meanwhile.
+fn comm(task: &String) -> Option<String> {
+    let comm = fs::read_to_string(format!("/proc/self/task/{task}/comm")).ok()?;
+    Some(comm.trim_end().to_owned())
 }
 
 /// The name of a collector's thread: 15 bytes are all that the kernel keeps.
