@@ -104,6 +104,9 @@ fn print(stream: &Json) {
         ),
         None => line("last read", "none yet".into()),
     }
+    if let Some(demand) = stream["demand_seconds"].as_f64() {
+        line("asked for", format!("each {demand} s, by its fastest subscriber"));
+    }
     let counts = &stream["counts"];
     line(
         "so far",
