@@ -49,6 +49,7 @@ async fn watch(sources: Sources, topic: &str, batches: usize) -> Result<(), Box<
     println!("reads saved {}", counts.reads_saved);
     for subscriber in counts.subscriptions {
         println!("{} got {}, lost {}", subscriber.name, subscriber.delivered, subscriber.lost.total());
+        println!("{} left {}", subscriber.name, subscriber.waiting);
     }
     Ok(())
 }

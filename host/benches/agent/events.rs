@@ -89,12 +89,12 @@ impl Flood {
             Cost {
                 per_event: per(cpu, events),
                 rate: events as f64 / start.elapsed().as_secs_f64(),
-                lost: lost as f64 * 100.0 / delivered as f64,
+                lost: lost as f64 * 100.0 / (delivered + lost) as f64,
             }
         })
     }
 
-    /// Events that were taken; batches that reached the queue, and those that gave way there.
+    /// Events that were taken; batches that were taken, and those that were lost.
     fn counts(&self) -> [u64; 3] {
         let status = &self.host.bus().status().subscriptions[0];
         [self.received.load(Ordering::Relaxed), status.delivered, status.lost.total()]
