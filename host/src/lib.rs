@@ -66,7 +66,8 @@ pub use config::{
     Limits, Listen, Origin, Sources,
 };
 pub use control::{
-    Builder, ConfigStatus, Host, OwnUse, PluginStatus, ReloadOutcome, StartError, Status,
+    Builder, ConfigStatus, Host, LogLine, OwnUse, Paced, PluginStatus, ReloadOutcome, StartError,
+    Status, SteerError,
 };
 pub use model::{Batch, Histogram, StreamInfo, Value};
 pub use runner::child::enter_if_runner;

@@ -101,7 +101,11 @@ fn a_collector_can_be_disabled_enabled_and_multiplied() {
     let agent = Agent::with_plugins("", &[&fixture("steady_v1")]);
     agent.running("steady");
     agent.configure("[collectors.steady]\nenabled = false\n");
-    wait_for("its end", || agent.collector("steady").is_none().then_some(()));
+    let disabled = agent.until("steady", "disabled", |collector| collector["disabled"] == true);
+    assert_eq!(
+        (&disabled["phase"], &disabled["reason"]),
+        (&"stopped".into(), &"it is disabled".into())
+    );
     agent.configure(
         "[collectors.one]\nplugin = \"steady\"\n[collectors.one.settings]\nlabel = \"1\"\n\
          [collectors.two]\nplugin = \"steady\"\n[collectors.two.settings]\nlabel = \"2\"\n",

@@ -9,7 +9,7 @@ use super::Image;
 use crate::config::CollectorSpec;
 use crate::control::Services;
 use crate::model::{check, check_schemas};
-use crate::runner::{Failure, Reply, Request, log_line, start_process};
+use crate::runner::{Failure, Reply, Request, start_process};
 use crate::slot::{Ready, begin};
 
 /// What the trial showed.
@@ -62,7 +62,9 @@ async fn try_out(
                 return Err(failure);
             }
             Some(Reply::Done { outcome, .. }) => break outcome,
-            Some(Reply::Log { level, message }) => log_line(&spec.name, level, &message),
+            Some(Reply::Log { level, message }) => {
+                services.logs.plugin(&spec.name, level, &message)
+            }
             Some(Reply::Refused(failure)) => return Err(failure),
             Some(Reply::SettingsGood | Reply::Strayed(_)) => {} // not of a trial
             Some(Reply::Closed(failure)) => {

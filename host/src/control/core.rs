@@ -3,6 +3,7 @@
 
 mod apply;
 mod files;
+mod steering;
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::plugins::Plugins;
+use super::steer::Steering;
 use super::{Command, ConfigStatus, Loader, PluginStatus, Services};
 use crate::admission::{ChangeStream, Changes, Print, Scanned, Watcher, is_busy, is_young, scan};
 use crate::config::{CollectorSpec, Config};
@@ -49,6 +51,8 @@ pub(super) struct Core {
     /// Some files were too young to be looked at.
     put_off: bool,
     slots: BTreeMap<String, Running>,
+    /// What a person asked of collectors, on top of the configuration.
+    steering: Steering,
     config_status: ConfigStatus,
     status: watch::Sender<Arc<CoreStatus>>,
     /// Directories that could not be watched, so that each is named once.
@@ -75,8 +79,9 @@ struct Running {
 pub(super) struct CoreStatus {
     pub(super) plugins: Vec<PluginStatus>,
     pub(super) slots: Vec<watch::Receiver<SlotStatus>>,
-    /// Collectors that are configured, and whose plugin is not there.
-    pub(super) absent: Vec<SlotStatus>,
+    /// Collectors that are there and don't run: disabled, or without a plugin.
+    pub(super) idle: Vec<SlotStatus>,
+    pub(super) steering: Steering,
     pub(super) config: ConfigStatus,
     /// Every file of the first look was admitted or rejected.
     pub(super) settled: bool,
@@ -105,6 +110,7 @@ impl Core {
             busy: HashSet::new(),
             put_off: false,
             slots: BTreeMap::new(),
+            steering: Steering::default(),
             config_status: ConfigStatus::default(),
             status,
             unwatched: HashSet::new(),
@@ -166,10 +172,13 @@ impl Core {
                         let _ = done.send(outcome);
                     }
                 }
-                Command::Restart { collector, done } => {
-                    let slot = self.slots.get(&collector);
-                    let _ =
-                        done.send(slot.is_some_and(|slot| slot.handle.send(SlotCommand::Restart)));
+                Command::Steer { collector, order, done } => {
+                    let outcome = self.steer(&collector, order);
+                    self.publish(); // before it is answered: whoever asks then sees it
+                    if let Some(done) = done {
+                        let _ = done.send(outcome);
+                    }
+                    continue;
                 }
                 Command::Collect { collector, topics, done } => {
                     self.collect(&collector, topics, done);
@@ -333,30 +342,38 @@ impl Core {
         let status = CoreStatus {
             plugins: self.plugins.status(),
             slots: self.slots.values().map(|running| running.handle.status.clone()).collect(),
-            absent: self.absent(),
+            idle: self.idle(),
+            steering: self.steering.clone(),
             config: self.config_status.clone(),
             settled: !self.put_off && self.plugins.files.values().all(|file| !file.checking),
         };
         self.status.send_replace(Arc::new(status));
     }
 
-    /// Collectors that are configured and enabled, and have no plugin to run.
-    fn absent(&self) -> Vec<SlotStatus> {
-        self.config
-            .collectors
-            .values()
-            .filter(|spec| spec.enabled && self.plugins.image(&spec.plugin).is_none())
-            .map(|spec| {
-                let looked: Vec<String> =
-                    self.directories().iter().map(|path| path.display().to_string()).collect();
-                let text = format!(
-                    "there is no plugin `{}` in {}; put its .so there",
-                    spec.plugin,
-                    looked.join(", ")
-                );
-                SlotStatus { last_error: Some(text), ..SlotStatus::new(spec) }
+    /// Collectors that are there and don't run.
+    fn idle(&self) -> Vec<SlotStatus> {
+        let configured = self.config.collectors.values().cloned();
+        let plugins = self.plugins.images().map(|image| &image.manifest.name);
+        let automatic = plugins.filter_map(|plugin| self.autostarted(plugin));
+        let own = configured.chain(automatic).map(|own| (own.enabled, self.steering.apply(own)));
+        own.filter_map(|(by_file, spec)| {
+            if !spec.enabled {
+                let required = spec.required && by_file; // a person stopped what is needed
+                return Some(SlotStatus { disabled: true, required, ..SlotStatus::new(&spec) });
+            }
+            let lacks_plugin = self.plugins.image(&spec.plugin).is_none();
+            lacks_plugin.then(|| {
+                let last_error = Some(self.no_plugin(&spec.plugin));
+                SlotStatus { last_error, ..SlotStatus::new(&spec) }
             })
-            .collect()
+        })
+        .collect()
+    }
+
+    fn no_plugin(&self, plugin: &str) -> String {
+        let looked: Vec<String> =
+            self.directories().iter().map(|path| path.display().to_string()).collect();
+        format!("there is no plugin `{plugin}` in {}; put its .so there", looked.join(", "))
     }
 
     /// Stops the collectors side by side.

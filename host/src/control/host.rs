@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
 use super::core::{Core, CoreStatus};
 use super::events::Events;
-use super::{Command, Loader, OwnUse, ReloadOutcome, Services, Status};
+use super::logs::{LogLine, Logs};
+use super::{Command, Loader, Order, OwnUse, ReloadOutcome, Services, Status, SteerError};
 use crate::admission::{Staging, Watcher};
 use crate::bus::{Bus, Subscribe, Subscription};
 use crate::clock;
@@ -152,6 +153,7 @@ impl Builder {
             refused: Mutex::default(),
             changes,
             events: Events::default(),
+            logs: Logs::default(),
             paced,
         });
         Ok((services, Feeds { schedule, strays }))
@@ -174,7 +176,10 @@ impl Host {
         let core = self.core.borrow().clone();
         let now = clock::monotonic();
         let slots = core.slots.iter().map(|slot| slot.borrow().clone());
-        let collectors = core.absent.iter().cloned().chain(slots);
+        let collectors = core.idle.iter().cloned().chain(slots).map(|mut status| {
+            status.paced = core.steering.paced(&status.name, now);
+            status
+        });
         Status {
             collectors: collectors.map(|status| status.at(now)).collect(),
             plugins: core.plugins.clone(),
@@ -338,11 +343,48 @@ impl Host {
         outcome.await.ok()
     }
 
-    /// Starts a collector anew, whatever its state. False if there is none of that name.
-    pub async fn restart(&self, collector: &str) -> bool {
-        let (done, known) = oneshot::channel();
-        let command = Command::Restart { collector: collector.to_owned(), done };
-        self.commands.send(command).is_ok() && known.await.unwrap_or(false)
+    /// Starts a collector anew, whatever its state; its past failures no longer count.
+    pub async fn restart(&self, collector: &str) -> Result<(), SteerError> {
+        self.steer(collector, Order::Restart).await.map(drop)
+    }
+
+    /// Starts or stops a collector, until the host ends or the contrary is asked for; the
+    /// configuration files stay as they are. Whether it was not so before.
+    pub async fn set_enabled(&self, collector: &str, enabled: bool) -> Result<bool, SteerError> {
+        self.steer(collector, Order::Enable(enabled)).await
+    }
+
+    /// Collects a collector at another interval than its own, for so long, or until the host
+    /// ends; at its own again with `None`. Subscribers may still ask for more.
+    pub async fn set_interval(
+        &self,
+        collector: &str,
+        interval: Option<Duration>,
+        lasting: Option<Duration>,
+    ) -> Result<(), SteerError> {
+        if interval.is_some_and(|interval| interval < schedule::MIN_INTERVAL) {
+            return Err(SteerError::TooShort);
+        }
+        self.steer(collector, Order::Pace(interval, lasting)).await.map(drop)
+    }
+
+    async fn steer(&self, collector: &str, order: Order) -> Result<bool, SteerError> {
+        let (done, outcome) = oneshot::channel();
+        let collector = collector.to_owned();
+        let command = Command::Steer { collector, order, done: Some(done) };
+        self.commands.send(command).map_err(|_| SteerError::Ended)?;
+        outcome.await.unwrap_or(Err(SteerError::Ended))
+    }
+
+    /// The last log lines of a collector, oldest first, at most 256, and those to come: what its
+    /// plugin logs, and what the host says of it. A follower that is slow is told by the receiver
+    /// how many lines it lost. Of a name that no collector has, none come.
+    pub fn follow_log(
+        &self,
+        collector: &str,
+        lines: usize,
+    ) -> (Vec<LogLine>, broadcast::Receiver<LogLine>) {
+        self.services.logs.follow(collector, lines)
     }
 
     /// Resolves when the host has ended, by [`shutdown`](Self::shutdown) or because its own code

@@ -3,16 +3,21 @@
 mod core;
 mod events;
 mod host;
+mod logs;
 mod own;
 mod plugins;
 mod services;
 mod status;
+mod steer;
 
 pub(crate) use core::default_directories;
 pub use host::{Builder, Host, StartError};
+pub use logs::LogLine;
 pub use own::OwnUse;
 pub(crate) use services::Services;
 pub use status::{ConfigStatus, PluginStatus, Status};
+pub(crate) use steer::Order;
+pub use steer::{Paced, SteerError};
 
 use std::path::PathBuf;
 
@@ -31,8 +36,12 @@ pub(crate) enum Command {
     Checked { path: PathBuf, checked: Result<Checked, Rejection> },
     /// Read the configuration again and look at all plugin files.
     Reload { done: Option<oneshot::Sender<ReloadOutcome>> },
-    /// Start a collector anew.
-    Restart { collector: String, done: oneshot::Sender<bool> },
+    /// A person asks something of a collector; answered with whether it changed anything.
+    Steer {
+        collector: String,
+        order: Order,
+        done: Option<oneshot::Sender<Result<bool, SteerError>>>,
+    },
     /// Read streams of a collector now, in one round.
     Collect { collector: String, topics: Vec<String>, done: oneshot::Sender<CollectAnswer> },
     /// Stop all collectors and end.

@@ -8,6 +8,7 @@ use dropsonde_plugin_api::abi::Capability;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::events::Events;
+use super::logs::Logs;
 use crate::admission::Staging;
 use crate::bus::Bus;
 use crate::runner::{Spawner, Threads};
@@ -32,6 +33,8 @@ pub(crate) struct Services {
     pub(super) refused: Mutex<HashMap<String, Vec<Capability>>>,
     pub(super) changes: mpsc::UnboundedSender<Change>,
     pub(super) events: Events,
+    /// The last log lines of each collector.
+    pub(crate) logs: Logs,
     /// False: nothing is collected but on request.
     pub(crate) paced: bool,
 }

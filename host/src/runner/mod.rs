@@ -92,14 +92,3 @@ impl Runner {
         let _ = tokio::time::timeout(deadline, ended).await;
     }
 }
-
-/// Writes a line that a plugin logged, under its collector's name.
-pub(crate) fn log_line(collector: &str, level: u8, message: &str) {
-    match level {
-        1 => tracing::error!(target: "plugin", collector, "{message}"),
-        2 => tracing::warn!(target: "plugin", collector, "{message}"),
-        3 => tracing::info!(target: "plugin", collector, "{message}"),
-        4 => tracing::debug!(target: "plugin", collector, "{message}"),
-        _ => tracing::trace!(target: "plugin", collector, "{message}"),
-    }
-}

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::config::CollectorSpec;
 use crate::control::Services;
 use crate::model::RawBatch;
-use crate::runner::{Failure, Reply, log_line, remove_if_empty};
+use crate::runner::{Failure, Reply, remove_if_empty};
 use crate::schedule::{Change, Tick, Tier};
 
 type Waiter = oneshot::Sender<Result<(), Failure>>;
@@ -325,7 +325,9 @@ impl Slot {
             }
             Reply::Refused(failure) => self.after_round(Err(failure)),
             Reply::Strayed(what) => self.strayed(what),
-            Reply::Log { level, message } => log_line(&self.spec.name, level, &message),
+            Reply::Log { level, message } => {
+                self.services.logs.plugin(&self.spec.name, level, &message);
+            }
             Reply::Closed(failure) => self.died(failure.unwrap_or(Failure::Returned)).await,
             Reply::SettingsGood => {}
         }
@@ -375,6 +377,7 @@ impl Slot {
         let (before, after) = (self.status.borrow().phase, self.life.phase());
         if before != after {
             tracing::debug!(collector = &*self.spec.name, from = before.name(), to = after.name());
+            self.note(tracing::Level::DEBUG, &format!("{}, was {}", after.name(), before.name()));
             let restarts = self.life.restarts();
             self.status.send_modify(|status| {
                 status.phase = after;
@@ -382,6 +385,11 @@ impl Slot {
             });
             self.services.health(&self.status.borrow());
         }
+    }
+
+    /// For those who follow the collector's log.
+    fn note(&self, level: tracing::Level, text: &str) {
+        self.services.logs.keep(&self.spec.name, level, text);
     }
 
     async fn stop(&mut self) {

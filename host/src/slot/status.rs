@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::phase::Phase;
 use crate::config::CollectorSpec;
+use crate::control::Paced;
 use crate::model::Histogram;
 use crate::runner::{Isolation, Sandbox};
 
@@ -43,6 +44,10 @@ pub struct SlotStatus {
     pub required: bool,
     /// Its own interval, in seconds; demand may be faster.
     pub interval_seconds: f64,
+    /// The interval that a person set instead.
+    pub paced: Option<Paced>,
+    /// It is there, and neither runs nor is to: by the configuration, or because a person said so.
+    pub disabled: bool,
     /// Topics of its streams.
     pub streams: Vec<String>,
     /// Rounds that went well.
@@ -88,6 +93,8 @@ impl SlotStatus {
             failures: BTreeMap::new(),
             required: spec.required,
             interval_seconds: spec.interval.unwrap_or(Duration::from_secs(1)).as_secs_f64(),
+            paced: None,
+            disabled: false,
             streams: Vec::new(),
             rounds: 0,
             failed_rounds: 0,
@@ -112,6 +119,7 @@ impl SlotStatus {
         self.status = if late { Phase::Degraded.status() } else { self.phase.status() };
         self.reason = match (self.ready, late, &self.last_error) {
             (true, ..) => None,
+            _ if self.disabled => Some("it is disabled".into()),
             (_, true, _) => Some("its next round is overdue".into()),
             (_, _, Some(error)) if self.phase != Phase::Stopping => Some(error.clone()),
             _ => Some(format!("it is {}", self.phase.name().replace('_', " "))),

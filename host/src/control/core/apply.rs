@@ -30,13 +30,22 @@ impl Core {
         let mut configured =
             self.config.collectors.values().filter(|spec| &*spec.plugin == plugin).peekable();
         if configured.peek().is_some() {
-            return configured.filter(|spec| spec.enabled).cloned().collect();
+            let configured = configured.map(|spec| self.steering.apply(spec.clone()));
+            return configured.filter(|spec| spec.enabled).collect();
         }
-        // Its name may be taken by a collector of another plugin.
-        if self.config.autostart && !self.config.collectors.contains_key(plugin) {
-            return vec![CollectorSpec::auto(plugin, &self.config.defaults)];
-        }
-        Vec::new()
+        let automatic = self.autostarted(plugin).map(|spec| self.steering.apply(spec));
+        automatic.into_iter().filter(|spec| spec.enabled).collect()
+    }
+
+    /// The collector of a plugin that the configuration names nowhere. Its name may be taken by
+    /// a collector of another plugin.
+    pub(super) fn autostarted(&self, plugin: &str) -> Option<CollectorSpec> {
+        let collectors = &self.config.collectors;
+        let used = collectors.values().any(|spec| &*spec.plugin == plugin);
+        let free = !used && !collectors.contains_key(plugin);
+        let there = self.plugins.image(plugin).is_some();
+        (self.config.autostart && free && there)
+            .then(|| CollectorSpec::auto(plugin, &self.config.defaults))
     }
 
     pub(super) fn slot(&mut self, spec: &CollectorSpec) -> SlotHandle {

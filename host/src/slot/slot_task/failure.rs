@@ -36,6 +36,7 @@ impl Slot {
                 let new = self.status.borrow().last_error.as_ref() != Some(&text);
                 if new || self.status.borrow().phase != Phase::Degraded {
                     tracing::warn!(collector = &*self.spec.name, "{text}");
+                    self.note(tracing::Level::WARN, &text);
                 }
                 self.status.send_modify(|status| {
                     status.failed_rounds += 1;
@@ -84,6 +85,7 @@ impl Slot {
         let Some(live) = self.current.take() else { return };
         let shown = self.show(&live.spec, &failure);
         tracing::error!(collector = &*self.spec.name, "{shown}");
+        self.note(tracing::Level::ERROR, &shown);
         let waiters = live.round.into_iter().flat_map(|round| round.waiters);
         for waiter in waiters.chain(std::mem::take(&mut self.waiting).1) {
             let _ = waiter.send(Err(failure.clone()));
@@ -171,6 +173,7 @@ impl Slot {
 
     pub(super) fn moved(&self, why: String) {
         tracing::warn!(collector = &*self.spec.name, "runs in a process from now on: {why}");
+        self.note(tracing::Level::WARN, &format!("runs in a process from now on: {why}"));
         self.status.send_modify(|status| status.moved = Some(why));
         self.services.health(&self.status.borrow());
     }

@@ -7,7 +7,7 @@ use super::super::live::{Live, Ready};
 use super::{Candidate, Slot};
 use crate::admission::Image;
 use crate::model::RawBatch;
-use crate::runner::{Failure, Isolation, Reply, log_line};
+use crate::runner::{Failure, Isolation, Reply};
 
 impl Slot {
     /// A new image, or the first one.
@@ -114,7 +114,9 @@ impl Slot {
             }
             Reply::Refused(failure) => self.refuse_candidate(&failure),
             Reply::Strayed(what) => self.strayed(what),
-            Reply::Log { level, message } => log_line(&self.spec.name, level, &message),
+            Reply::Log { level, message } => {
+                self.services.logs.plugin(&self.spec.name, level, &message);
+            }
             Reply::Closed(failure) => {
                 self.refuse_candidate(&failure.unwrap_or(Failure::Returned));
             }
@@ -137,6 +139,7 @@ impl Slot {
             format!("generation {generation} was refused, the old one goes on: {shown}")
         };
         tracing::error!(collector = &*self.spec.name, "{text}");
+        self.note(tracing::Level::ERROR, &text);
         if let Some(live) = &self.current {
             self.image = Some(live.image.clone());
             self.spec = live.spec.clone();
@@ -158,6 +161,7 @@ impl Slot {
         match old {
             Some(old) => {
                 tracing::info!(collector = &*self.spec.name, generation, "took over");
+                self.note(tracing::Level::INFO, &format!("generation {generation} took over"));
                 self.retire(old);
                 if self.current.as_ref().is_some_and(Live::is_events) {
                     self.publish_held(held.unwrap_or_default(), generation).await;

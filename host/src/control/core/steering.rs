@@ -1,0 +1,86 @@
+//! Orders of a person, carried out.
+
+use std::time::Duration;
+
+use super::Core;
+use crate::config::{CollectorSpec, suggestion};
+use crate::control::Command;
+use crate::control::steer::{Order, SteerError};
+use crate::slot::SlotCommand;
+
+impl Core {
+    /// Whether anything is different from before.
+    pub(super) fn steer(&mut self, collector: &str, order: Order) -> Result<bool, SteerError> {
+        let Some(own) = self.configured(collector) else { return Err(self.unknown(collector)) };
+        match order {
+            Order::Restart => {
+                self.restart(collector)?;
+                tracing::info!(collector, "restarted by request");
+                Ok(true)
+            }
+            Order::Enable(enabled) => {
+                let changed = self.steering.apply(own).enabled != enabled;
+                self.steering.enable(collector, enabled);
+                if changed {
+                    let what = if enabled { "enabled" } else { "disabled" };
+                    tracing::info!(collector, "{what} by request");
+                    self.apply();
+                }
+                Ok(changed)
+            }
+            Order::Pace(interval, lasting) => {
+                let number = self.steering.pace(collector, interval, lasting);
+                if let (Some(_), Some(lasting)) = (interval, lasting) {
+                    self.end_pace_after(lasting, collector, number);
+                }
+                tracing::info!(collector, ?interval, ?lasting, "another interval by request");
+                Ok(!self.apply().is_empty())
+            }
+            Order::Unpace(number) => {
+                self.steering.unpace(collector, number);
+                Ok(!self.apply().is_empty())
+            }
+        }
+    }
+
+    fn restart(&self, collector: &str) -> Result<(), SteerError> {
+        if let Some(running) = self.slots.get(collector) {
+            running.handle.send(SlotCommand::Restart);
+            return Ok(());
+        }
+        let idle = self.idle().into_iter().find(|status| status.name == collector);
+        match idle.and_then(|status| status.last_error) {
+            Some(reason) => Err(SteerError::Absent { collector: collector.to_owned(), reason }),
+            None => Err(SteerError::Disabled(collector.to_owned())),
+        }
+    }
+
+    fn end_pace_after(&self, lasting: Duration, collector: &str, number: u64) {
+        let (commands, collector) = (self.commands.clone(), collector.to_owned());
+        tokio::spawn(async move {
+            tokio::time::sleep(lasting).await;
+            let order = Order::Unpace(number);
+            let _ = commands.send(Command::Steer { collector, order, done: None }); // ended
+        });
+    }
+
+    /// A collector without what was asked of it: the files' own, or a plugin's by itself.
+    fn configured(&self, collector: &str) -> Option<CollectorSpec> {
+        if let Some(spec) = self.config.collectors.get(collector) {
+            return Some(spec.clone());
+        }
+        self.autostarted(collector)
+    }
+
+    fn unknown(&self, collector: &str) -> SteerError {
+        let plugins = self.plugins.images().map(|image| image.manifest.name.as_str());
+        let names = self.config.collectors.keys().map(String::as_str).chain(plugins);
+        let names: Vec<&str> = names.filter(|name| self.configured(name).is_some()).collect();
+        let hint = if names.is_empty() {
+            "none is there yet".to_owned()
+        } else {
+            suggestion(collector, &names)
+        };
+        SteerError::Unknown { collector: collector.to_owned(), hint }
+    }
+}
