@@ -28,6 +28,7 @@
 //! * `schedule`: which collector is due
 //! * `bus`: topics, subscriptions, demand
 //! * `sink`: JSON, Prometheus, HTTP
+//! * `rpc`: gRPC, server and client
 //! * `config`, `control`, `cli`: what is told to do what
 
 #![warn(missing_docs)]
@@ -46,6 +47,7 @@ mod loader;
 #[allow(unsafe_code)] // the allocator's own settings: mallopt(3), malloc_trim(3)
 mod memory;
 pub mod model;
+pub mod rpc;
 mod runner;
 mod schedule;
 mod sink;
@@ -62,8 +64,8 @@ pub mod fuzz;
 pub use admission::{ElfError, KeyId, Rejection, TrustError, UnsafePermissions};
 pub use bus::{Bus, Filter, Overflow, Subscribe, Subscription};
 pub use config::{
-    CollectorSpec, Config, ConfigError, ConfigErrors, DEFAULT_FILE, DEFAULT_LISTEN, Defaults,
-    Limits, Listen, Origin, Sources,
+    CollectorSpec, Config, ConfigError, ConfigErrors, Control, DEFAULT_FILE, DEFAULT_LISTEN,
+    Defaults, Limits, Listen, Origin, Sources,
 };
 pub use control::{
     Builder, ConfigStatus, Host, LogLine, OwnUse, Paced, PluginStatus, ReloadOutcome, StartError,

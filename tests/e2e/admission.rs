@@ -205,12 +205,12 @@ fn a_rejected_file_is_shown_by_list_with_and_without_a_host() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let text = list(&["--listen", &agent.address()]);
+    let text = list(&["--control", agent.control().to_str().unwrap()]);
     assert!(text.contains("short.so is cut short: it has 1000 bytes"), "{text}");
-    let offline = list(&["--listen", "127.0.0.1:1"]);
-    assert!(offline.contains("no host runs") && offline.contains("is cut short"), "{offline}");
+    let offline = list(&["--control", "off"]);
+    assert!(offline.contains("no agent runs") && offline.contains("is cut short"), "{offline}");
     let json: serde_json::Value =
-        serde_json::from_str(&list(&["--json", "--listen", "127.0.0.1:1"])).unwrap();
+        serde_json::from_str(&list(&["--json", "--control", "off"])).unwrap();
     assert!(json["plugins"][0]["rejection"].as_str().unwrap().contains("is cut short"));
 }
 
@@ -219,7 +219,7 @@ fn list_reads_manifests_without_loading_anything() {
     let agent = Agent::start("");
     fs::copy(fixture("crashing_constructor"), agent.path("c.so")).unwrap();
     let output = Command::new(binary())
-        .args(["list", "--json", "--listen", "127.0.0.1:1", "--plugins"])
+        .args(["list", "--json", "--control", "off", "--plugins"])
         .arg(agent.root().join("plugins"))
         .output()
         .unwrap();

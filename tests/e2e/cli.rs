@@ -109,11 +109,7 @@ fn ndjson_streams_and_ends_quietly_when_its_reader_does() {
 }
 
 fn explain(agent: &Agent, arguments: &[&str]) -> std::process::Output {
-    Command::new(binary())
-        .args(["explain", "--listen", &agent.address()])
-        .args(arguments)
-        .output()
-        .unwrap()
+    agent.ask(&[&["explain"], arguments].concat())
 }
 
 #[test]
@@ -164,19 +160,14 @@ fn explain_of_what_is_not_there_says_so() {
     let output = explain(&agent, &["cpu"]);
     assert_eq!(output.status.code(), Some(69));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("no host answers at"), "{text}");
+    assert!(text.contains("no agent answers at"), "{text}");
 }
 
 #[test]
 fn list_shows_what_a_running_host_says() {
     let agent = Agent::with_plugins("", &[&fixture("steady_v1")]);
     agent.running("steady");
-    let output = Command::new(binary())
-        .args(["list", "--json", "--listen", &agent.address(), "--plugins"])
-        .arg(agent.root().join("plugins"))
-        .output()
-        .unwrap();
-    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let list: Value = serde_json::from_str(&agent.told(&["list", "--json"])).unwrap();
     let row = &list["plugins"][0];
     assert_eq!((&row["plugin"], &row["api_version"]), (&"steady".into(), &"1.0".into()));
     let collector = &row["collectors"][0];

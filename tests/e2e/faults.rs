@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
-use dropsonde_tests::{Agent, Footprint, Options, binary, fixture, is_running, wait_for};
+use dropsonde_tests::{Agent, Footprint, Options, fixture, is_running, wait_for};
 use serde_json::Value;
 
 /// An agent with a healthy collector and one that goes wrong from its third round on, for as
@@ -81,12 +80,7 @@ fn restarts_with_cause(isolation: &str, fault: &str, cause: &str) -> Agent {
 /// In `list`, on the bus and in the metrics stand the phase, the restarts and the cause.
 #[track_caller]
 fn cause_is_shown(agent: &Agent, cause: &str) {
-    let list = Command::new(binary())
-        .args(["list", "--listen", &agent.address(), "--plugins"])
-        .arg(agent.root().join("plugins"))
-        .output()
-        .unwrap();
-    let list = String::from_utf8(list.stdout).unwrap();
+    let list = agent.told(&["list"]);
     let lines = list.lines().skip_while(|line| !line.starts_with("faulty "));
     let last = lines.take_while(|line| !line.starts_with("steady ")).collect::<Vec<_>>().join(" ");
     assert!(last.contains("last error: ") && last.contains(cause), "{list}");

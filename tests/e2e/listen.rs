@@ -19,10 +19,11 @@ fn directory() -> TempDir {
     directory
 }
 
-fn command(root: &Path, subcommand: &str, listen: &str) -> Command {
+fn command(root: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
-    command.args([subcommand, "--listen", listen, "--plugins"]).arg(root.join("plugins"));
+    command.args(arguments).arg("--plugins").arg(root.join("plugins"));
     command
+        .env("DROPSONDE__HOST__CONTROL", root.join("control.sock"))
         .env("DROPSONDE__HOST__RUNTIME_DIR", root)
         .env("DROPSONDE__HOST__STATE_DIR", root)
         .stdin(Stdio::null());
@@ -37,7 +38,7 @@ struct Running {
 
 impl Running {
     fn start(root: &Path, listen: &str) -> Self {
-        Self::spawn(command(root, "run", listen))
+        Self::spawn(command(root, &["run", "--listen", listen]))
     }
 
     fn spawn(mut command: Command) -> Self {
@@ -85,7 +86,8 @@ fn get(socket: &Path, path: &str) -> String {
 }
 
 fn refused(root: &Path, listen: &str) -> String {
-    let Output { status, stderr, .. } = command(root, "run", listen).output().unwrap();
+    let Output { status, stderr, .. } =
+        command(root, &["run", "--listen", listen]).output().unwrap();
     assert_eq!(status.code(), Some(1));
     String::from_utf8(stderr).unwrap()
 }
@@ -104,11 +106,11 @@ fn a_unix_socket_serves_this_user_alone_and_is_gone_at_the_end() {
     assert!(answer.starts_with("HTTP/1.0 200") && answer.ends_with("ok\n"), "{answer}");
 
     let text = wait_for("the collector in the list", || {
-        let output = command(directory.path(), "list", &listen).output().unwrap();
+        let output = command(directory.path(), &["list"]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         text.contains("running").then_some(text)
     });
-    assert!(text.starts_with(&format!("host at {listen}\n")), "{text}");
+    assert!(text.starts_with("agent at "), "{text}");
 
     agent.signal("TERM");
     assert!(!socket.exists());
@@ -151,6 +153,7 @@ fn an_address_that_other_machines_reach_is_warned_of() {
     let line = exposed.logged("other machines can reach http://0.0.0.0:");
     assert!(line.contains("WARN") && line.contains("the API has no authentication"), "{line}");
 
+    let directory = self::directory();
     let local = Running::start(directory.path(), "127.0.0.1:0");
     loop {
         let line = local.logged("");
@@ -169,7 +172,7 @@ fn idle_connections_leave_the_agent_its_descriptors() {
         let directory = directory();
         let (root, socket) = (directory.path(), directory.path().join("api.sock"));
         let listen = format!("unix:{}", socket.display());
-        let inner = command(root, "run", &listen);
+        let inner = command(root, &["run", "--listen", &listen]);
         let mut limited = Command::new("sh");
         limited.args(["-c", "ulimit -n 120; exec \"$@\"", "sh"]).arg(inner.get_program());
         limited.args(inner.get_args()).stdin(Stdio::null());
@@ -196,7 +199,7 @@ fn idle_connections_leave_the_agent_its_descriptors() {
         assert!(open() < 90, "{} of 120 descriptors are open", open());
         drop(idle);
         let text = wait_for("the new generation in the list", || {
-            let output = command(root, "list", &listen).output().unwrap();
+            let output = command(root, &["list"]).output().unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
             text.contains("running").then_some(text)
         });

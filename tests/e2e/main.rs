@@ -8,6 +8,7 @@ mod chaos;
 mod cli;
 mod compat;
 mod configuration;
+mod control;
 mod demand;
 mod events;
 mod examples;

@@ -2,39 +2,15 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
-use dropsonde_tests::{binary, plugin, target_dir, wait_for, workspace};
+use dropsonde_tests::{Python, binary, plugin, wait_for, workspace};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-/// Where psutil lies; it is fetched if it is not there yet.
-fn psutil() -> Result<PathBuf, String> {
-    let site = target_dir().join("psutil");
-    let import = python(&site).args(["-c", "import psutil"]).output();
-    if import.map_err(|error| format!("python3: {error}"))?.status.success() {
-        return Ok(site);
-    }
-    let install = python(&site)
-        .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"])
-        .args(["--timeout", "10", "--retries", "1", "--upgrade", "--target"])
-        .arg(&site)
-        .arg("psutil")
-        .output()
-        .map_err(|error| error.to_string())?;
-    if install.status.success() { Ok(site) } else { Err(last_line(&install)) }
-}
-
-fn python(site: &Path) -> Command {
-    let mut python = Command::new("python3");
-    python.env("PYTHONPATH", site);
-    python
-}
-
-fn last_line(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    text.lines().last().unwrap_or_default().to_owned()
+fn psutil() -> Result<Python, String> {
+    Python::with("psutil", &["psutil"], "psutil")
 }
 
 #[track_caller]
@@ -45,9 +21,9 @@ fn json_of(command: &mut Command) -> Value {
 }
 
 /// Fields, each with value and tolerance, by their place in the snapshot.
-fn seen_by_psutil(site: &Path, script: &str, arguments: &[String]) -> Map<String, Value> {
+fn seen_by_psutil(python: &Python, script: &str, arguments: &[String]) -> Map<String, Value> {
     let script = workspace().join("tests/e2e").join(script);
-    match json_of(python(site).arg(script).args(arguments)) {
+    match json_of(python.command().arg(script).args(arguments)) {
         Value::Object(fields) => fields,
         other => panic!("not an object: {other}"),
     }
@@ -90,8 +66,8 @@ fn differences(
 /// give back more in between than is tolerated; a field that means something else differs each
 /// time.
 fn compare(plugins: &[&str], config: &str, script: &str, arguments: &[String]) {
-    let site = match psutil() {
-        Ok(site) => site,
+    let python = match psutil() {
+        Ok(python) => python,
         Err(why) => {
             // Past the capture of the test's output: a person shall see it.
             let _ = writeln!(std::io::stderr(), "SKIPPED: no psutil to compare with: {why}");
@@ -106,9 +82,9 @@ fn compare(plugins: &[&str], config: &str, script: &str, arguments: &[String]) {
     }
     let mut wrong = Vec::new();
     for _ in 0..20 {
-        let before = seen_by_psutil(&site, script, arguments);
+        let before = seen_by_psutil(&python, script, arguments);
         let ours = seen_by_dropsonde(root);
-        let after = seen_by_psutil(&site, script, arguments);
+        let after = seen_by_psutil(&python, script, arguments);
         assert!(before.len() > 50, "{before:?}");
         wrong = differences(&before, &ours, &after);
         if wrong.is_empty() {

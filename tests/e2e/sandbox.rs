@@ -247,13 +247,7 @@ fn without_the_sandbox_all_is_permitted_and_the_log_says_so() {
         "ok",
     );
     assert_ne!(attempted["unfiltered_threads"]["outcome"], "0");
-    let list = Command::new(binary())
-        .args(["list", "--plugins"])
-        .arg(agent.root().join("plugins"))
-        .env("DROPSONDE__HOST__LISTEN", agent.address())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(list.stdout).unwrap();
+    let text = agent.told(&["list"]);
     let expected = "not in its sandbox: files and system calls: switched off by the configuration";
     assert!(text.contains(expected), "{text}");
 

@@ -44,9 +44,9 @@ fn rejected_with(agent: &Agent, file: &str, words: &str) -> String {
     })
 }
 
-fn list(agent: &Agent, listen: &str) -> Value {
+fn list(agent: &Agent, control: &str) -> Value {
     let output = Command::new(binary())
-        .args(["list", "--json", "--listen", listen, "--plugins"])
+        .args(["list", "--json", "--control", control, "--plugins"])
         .arg(agent.root().join("plugins"))
         .output()
         .unwrap();
@@ -69,9 +69,9 @@ fn a_file_that_others_can_write_is_refused_until_they_can_t() {
     );
     assert_eq!(why, expected);
     assert!(agent.collector("steady").is_none(), "nothing of it has run");
-    for listen in [agent.address(), "127.0.0.1:1".into()] {
-        let list = list(&agent, &listen);
-        assert_eq!(list["plugins"][0]["rejection"], expected.as_str(), "asked at {listen}");
+    for control in [agent.control().display().to_string(), "off".to_owned()] {
+        let list = list(&agent, &control);
+        assert_eq!(list["plugins"][0]["rejection"], expected.as_str(), "asked at {control}");
     }
     // The fix that it names is one.
     let fix = Command::new("chmod").arg("go-w").arg(&path).status().unwrap();
@@ -159,8 +159,11 @@ fn unsafe_permissions_are_admitted_on_demand_with_one_warning_each() {
         assert!(warnings[0].contains("WARN") && warnings[0].contains("a.so"), "{warnings:?}");
         assert!(warnings[0].contains("can be written by others"), "{warnings:?}");
         // The host's word counts, and without one the files'.
-        assert_eq!(list(&agent, &agent.address())["plugins"][0]["rejection"], Value::Null);
-        assert!(list(&agent, "127.0.0.1:1")["plugins"][0]["rejection"].is_string());
+        assert_eq!(
+            list(&agent, agent.control().to_str().unwrap())["plugins"][0]["rejection"],
+            Value::Null
+        );
+        assert!(list(&agent, "off")["plugins"][0]["rejection"].is_string());
     }
 }
 

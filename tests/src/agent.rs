@@ -118,6 +118,7 @@ impl Agent {
             .env("RUST_BACKTRACE", "0")
             .env("DROPSONDE__HOST__RUNTIME_DIR", root.join("run"))
             .env("DROPSONDE__HOST__STATE_DIR", root.join("state"))
+            .env("DROPSONDE__HOST__CONTROL", root.join("control.sock"))
             .envs(environment.clone())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -154,6 +155,43 @@ impl Agent {
 
     pub fn root(&self) -> &Path {
         self.directory.as_ref().unwrap().path()
+    }
+
+    /// Its control socket.
+    pub fn control(&self) -> PathBuf {
+        self.root().join("control.sock")
+    }
+
+    /// A command that asks it.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        let (subcommand, rest) = arguments.split_first().unwrap();
+        command.arg(subcommand).arg("--control").arg(self.control()).args(rest);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// The same, run to its end.
+    pub fn ask(&self, arguments: &[&str]) -> std::process::Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// The same, which must end well; its standard output.
+    #[track_caller]
+    pub fn told(&self, arguments: &[&str]) -> String {
+        let output = self.ask(arguments);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {:?}: {complaint}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same, which must be refused with an exit code; its standard error.
+    #[track_caller]
+    pub fn refused(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.ask(arguments);
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {complaint}");
+        complaint
     }
 
     /// The path of a file in the plugin directory.

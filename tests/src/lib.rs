@@ -9,12 +9,14 @@ mod build;
 mod files;
 mod follow;
 mod footprint;
+mod python;
 
 pub use agent::{Agent, Options, Remains, is_running};
 pub use build::{BUNDLED, binary, fixture, plugin, target_dir, workspace};
 pub use files::{corrupt, replace_bytes};
 pub use follow::Follow;
 pub use footprint::{Footprint, thread_names};
+pub use python::Python;
 
 use std::time::{Duration, Instant};
 

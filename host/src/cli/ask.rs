@@ -1,42 +1,112 @@
-//! Asks a running host over its HTTP API.
+//! Asks a running agent on its control socket.
 
-use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::time::Duration;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
+use super::{EX_CONFIG, EX_UNAVAILABLE, Target, fail, runtime};
+use crate::config::{Config, Sources};
+use crate::rpc::client::{Client, ClientError};
 
-use crate::config::Listen;
+/// How a command ends where it does not end well.
+pub(super) type Ended = Result<(), ExitCode>;
 
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest that the first answer is waited for without a word on standard error.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Exit code of a command that a signal ended, by custom of shells: 128 and SIGINT.
+const INTERRUPTED: u8 = 130;
 
-/// The array that `/api/v1/WHAT` answers with; `None` if nobody answers.
-pub(super) fn ask(listen: &Listen, what: &str) -> Option<Vec<Json>> {
-    let path = format!("/api/v1/{what}");
-    let body = match listen {
-        Listen::Tcp(address) => over_tcp(&format!("http://{address}{path}"))?,
-        Listen::Unix(socket) => over_unix(socket, &path).ok()??,
+impl Target {
+    /// The path of the socket.
+    fn socket(&self) -> Result<std::path::PathBuf, ExitCode> {
+        let sources = Sources {
+            file: self.config.clone(),
+            control: self.control.clone(),
+            environment: Sources::process_environment(),
+            ..Sources::default()
+        };
+        if let Some(given) = &self.control
+            && given != "off"
+        {
+            return Ok(given.into()); // whatever the configuration says
+        }
+        let config = Config::load(&sources).map_err(|errors| fail(EX_CONFIG, errors))?;
+        let path = config.control.path().map(std::path::Path::to_owned);
+        path.ok_or_else(|| {
+            fail(
+                EX_UNAVAILABLE,
+                "the control socket is off; set host.control, or name it by --control",
+            )
+        })
+    }
+
+    /// Connects and does something, until that ends or SIGINT comes.
+    pub(super) fn ask<F>(&self, what: impl FnOnce(Client) -> F) -> ExitCode
+    where
+        F: Future<Output = Ended>,
+    {
+        let done = self.socket().and_then(|socket| {
+            let runtime = runtime().map_err(|error| fail(1, error))?;
+            runtime.block_on(async {
+                let client = Client::connect(socket).await.map_err(refused)?;
+                tokio::select! {
+                    done = what(client) => done,
+                    _ = tokio::signal::ctrl_c() => Err(ExitCode::from(INTERRUPTED)),
+                }
+            })
+        });
+        done.err().unwrap_or(ExitCode::SUCCESS)
+    }
+}
+
+/// Says why there is no answer.
+pub(super) fn refused(error: impl Into<ClientError>) -> ExitCode {
+    let error = error.into();
+    let code = match &error {
+        ClientError::NoAgent { .. } | ClientError::NotAllowed(_) => EX_UNAVAILABLE,
+        ClientError::Refused(status) if status.code() == tonic::Code::Unavailable => EX_UNAVAILABLE,
+        ClientError::Refused(_) => 1,
     };
-    serde_json::from_str(&body).ok()
+    fail(code, error)
 }
 
-fn over_tcp(url: &str) -> Option<String> {
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build().into();
-    agent.get(url).call().ok()?.body_mut().read_to_string().ok()
+/// Waits for an answer; one that takes long is told of, where somebody looks.
+pub(super) async fn patiently<T, E: Into<ClientError>>(
+    what: &str,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, ExitCode> {
+    let mut answer = std::pin::pin!(answer);
+    let start = Instant::now();
+    let terminal = io::stderr().is_terminal();
+    let mut told = false;
+    let answer = loop {
+        match tokio::time::timeout(SILENCE, &mut answer).await {
+            Ok(answer) => break answer,
+            Err(_) if terminal => {
+                told = true;
+                let waited = start.elapsed().as_secs();
+                let _ = write!(io::stderr(), "\rwaiting for {what}: {waited} s");
+            }
+            Err(_) => {}
+        }
+    };
+    if told {
+        let _ = write!(io::stderr(), "\r\x1b[K"); // ECMA-48: erase the line
+    }
+    answer.map_err(refused)
 }
 
-/// HTTP/1.0, which the client library doesn't speak over a Unix socket: the answer is not
-/// chunked, and ends with the connection (RFC 1945, section 7.2.2).
-fn over_unix(socket: &Path, path: &str) -> io::Result<Option<String>> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let Some((head, body)) = answer.split_once("\r\n\r\n") else { return Ok(None) };
-    let good = head.split(' ').nth(1) == Some("200");
-    Ok(good.then(|| body.to_owned()))
+/// Writes to standard output. A reader that has gone has read enough.
+pub(super) fn put(text: &str) -> Ended {
+    let mut stdout = io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ExitCode::SUCCESS),
+        Err(error) => Err(fail(1, format_args!("standard output: {error}"))),
+    }
+}
+
+/// Writes JSON to standard output, for programs.
+pub(super) fn put_json(json: &serde_json::Value) -> Ended {
+    put(&format!("{json:#}\n"))
 }

@@ -2,49 +2,37 @@
 
 use std::process::ExitCode;
 
+use clap::Args as ClapArgs;
 use serde_json::Value as Json;
 
-use super::ask::ask;
-use super::{EX_CONFIG, EX_UNAVAILABLE, ExplainArgs, fail};
-use crate::config::Config;
+use super::ask::{patiently, put_json};
+use super::{Target, fail};
+use crate::rpc::client::Client;
+use crate::rpc::proto::ExplainRequest;
 
-pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
-    let config = match Config::load(&args.common.sources()) {
-        Ok(config) => config,
-        Err(errors) => return fail(EX_CONFIG, errors),
-    };
-    let Some(found) = ask(&config.listen, &format!("explain?of={}", encoded(&args.name))) else {
-        let text = format!("no host answers at {}; start one with `dropsonde run`", config.listen);
-        return fail(EX_UNAVAILABLE, text);
-    };
-    if found.is_empty() {
-        let text = format!(
-            "nothing is called `{}`; /api/v1/streams has the streams and their columns",
-            args.name
-        );
-        return fail(1, text);
-    }
-    if args.json {
-        match serde_json::to_string_pretty(&found) {
-            Ok(text) => println!("{text}"),
-            Err(error) => return fail(1, error),
-        }
-    } else {
-        found.iter().for_each(print);
-    }
-    ExitCode::SUCCESS
+#[derive(ClapArgs)]
+pub(super) struct Args {
+    /// `network.interfaces.bytes_recv`, a whole stream, or a name of the Prometheus page.
+    name: String,
+    #[command(flatten)]
+    target: Target,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
-/// For a query (RFC 3986, section 2.1).
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
+pub(super) fn explain(args: &Args) -> ExitCode {
+    args.target.ask(async |client: Client| {
+        let request = ExplainRequest { name: args.name.clone() };
+        let reply = patiently(&args.name, client.rpc().explain(request)).await?.into_inner();
+        let found: Json = serde_json::from_str(&reply.json)
+            .map_err(|error| fail(1, format_args!("the agent's answer: {error}")))?;
+        if args.json {
+            return put_json(&found);
+        }
+        found.as_array().into_iter().flatten().for_each(print);
+        Ok(())
+    })
 }
 
 fn print(stream: &Json) {

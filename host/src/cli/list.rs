@@ -1,20 +1,24 @@
 //! `dropsonde list`: reads the manifests without loading anything, and asks a running host.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use super::ask::ask;
-use super::{EX_CONFIG, ListArgs, fail};
+use super::ask::{patiently, put, put_json};
+use super::table::Table;
+use super::{EX_CONFIG, ListArgs, fail, runtime};
 use crate::admission::{ElfError, Trust, inspect, read, scan};
-use crate::config::{Config, Listen};
+use crate::config::{Config, Control, Sources};
 use crate::control::default_directories;
+use crate::rpc::client::{Client, ClientError};
+use crate::rpc::proto::{Collector, GetStatusRequest, Plugin, Status};
 
 /// One line of the list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Row {
     file: String,
     plugin: Option<String>,
@@ -35,17 +39,27 @@ struct Row {
 
 #[derive(Debug, Serialize)]
 struct List {
-    /// Address of the host that was asked; none runs if null.
+    /// Control socket of the agent that was asked; none runs if null.
     host: Option<String>,
     plugins: Vec<Row>,
 }
 
 pub(super) fn list(args: &ListArgs) -> ExitCode {
-    let config = match Config::load(&args.common.sources()) {
+    let sources = Sources {
+        file: args.config.clone(),
+        control: args.control.clone(),
+        plugins: args.plugins.clone(),
+        environment: Sources::process_environment(),
+        ..Sources::default()
+    };
+    let config = match Config::load(&sources) {
         Ok(config) => config,
         Err(errors) => return fail(EX_CONFIG, errors),
     };
-    let running = Running::find(&config.listen);
+    let running = match Running::find(&config.control) {
+        Ok(running) => running,
+        Err(code) => return code,
+    };
     let implicit = config.directories.is_none();
     let directories = config.directories.clone().unwrap_or_else(default_directories);
     let (found, unreadable) = scan(&directories, &HashSet::new());
@@ -55,36 +69,33 @@ pub(super) fn list(args: &ListArgs) -> ExitCode {
     let mut rows: Vec<Row> =
         found.keys().filter_map(|path| Row::read(path, implicit, &config.trust)).collect();
     if let Some(host) = &running {
+        // What it doesn't watch is none of its business, unless somebody asked for it.
+        if args.plugins.is_empty() {
+            rows.retain(|row| {
+                host.status.plugins.iter().any(|own| same_file(&own.file, &row.file))
+            });
+        }
         host.merge(&mut rows);
     }
     for row in &mut rows {
         row.rejection = row.rejection.take().or(row.distrust.take());
     }
-    let list = List { host: running.map(|host| host.address), plugins: rows };
-    if args.json {
-        match serde_json::to_string_pretty(&list) {
-            Ok(text) => println!("{text}"),
-            Err(error) => return fail(1, error),
-        }
+    let list = List { host: running.map(|host| host.socket), plugins: rows };
+    let printed = if args.json {
+        serde_json::to_value(&list).map_err(|error| fail(1, error)).and_then(|json| put_json(&json))
     } else {
-        print(&list);
+        put(&shown(&list))
+    };
+    match printed {
+        Err(code) => code,
+        Ok(()) if unreadable.is_empty() || implicit => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
     }
-    if unreadable.is_empty() || implicit { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 impl Row {
     fn read(path: &Path, implicit: bool, trust: &Trust) -> Option<Self> {
-        let mut row = Self {
-            file: path.display().to_string(),
-            plugin: None,
-            version: None,
-            api_version: None,
-            description: None,
-            rejection: None,
-            signed_by: None,
-            distrust: None,
-            collectors: Vec::new(),
-        };
+        let mut row = Self { file: path.display().to_string(), ..Self::default() };
         let contents = match read(path) {
             Ok(contents) => contents,
             Err(rejection) => {
@@ -113,52 +124,102 @@ impl Row {
 
 /// A host that answered.
 struct Running {
-    address: String,
-    plugins: Vec<Json>,
-    collectors: Vec<Json>,
+    socket: String,
+    status: Status,
 }
 
 impl Running {
-    fn find(listen: &Listen) -> Option<Self> {
-        let (plugins, collectors) = (ask(listen, "plugins")?, ask(listen, "collectors")?);
-        Some(Self { address: listen.to_string(), plugins, collectors })
+    /// The host that runs, if one does.
+    fn find(control: &Control) -> Result<Option<Self>, ExitCode> {
+        let Some(path) = control.path() else { return Ok(None) };
+        let runtime = runtime().map_err(|error| fail(1, error))?;
+        runtime.block_on(async {
+            let client = match Client::connect(path).await {
+                Ok(client) => client,
+                Err(ClientError::NoAgent { .. }) => return Ok(None),
+                Err(error) => {
+                    super::complain(format_args!("dropsonde: {error}"));
+                    return Ok(None);
+                }
+            };
+            let mut rpc = client.rpc();
+            let status = patiently("the agent", rpc.get_status(GetStatusRequest {})).await?;
+            let socket = path.display().to_string();
+            Ok(Some(Self { socket, status: status.into_inner() }))
+        })
     }
 
     fn merge(&self, rows: &mut Vec<Row>) {
-        let text = |json: &Json, key: &str| json[key].as_str().map(str::to_owned);
-        let mut by_plugin: HashMap<String, Vec<Json>> = HashMap::new();
-        for collector in &self.collectors {
-            let plugin = text(collector, "plugin").unwrap_or_default();
-            by_plugin.entry(plugin).or_default().push(collector.clone());
+        let mut by_plugin: BTreeMap<&str, Vec<&Collector>> = BTreeMap::new();
+        for collector in &self.status.collectors {
+            by_plugin.entry(&collector.plugin).or_default().push(collector);
         }
-        for plugin in &self.plugins {
-            let file = text(plugin, "file").unwrap_or_default();
-            let row = match rows.iter().position(|row| same_file(&row.file, &file)) {
-                Some(index) => &mut rows[index],
+        for plugin in &self.status.plugins {
+            let index = rows.iter().position(|row| same_file(&row.file, &plugin.file));
+            let row = match index.and_then(|index| rows.get_mut(index)) {
+                Some(row) => row,
                 None => {
-                    rows.push(Row {
-                        file,
-                        plugin: text(plugin, "name"),
-                        version: text(plugin, "version"),
-                        api_version: text(plugin, "api_version"),
-                        description: text(plugin, "description"),
-                        rejection: None,
-                        signed_by: None,
-                        distrust: None,
-                        collectors: Vec::new(),
-                    });
+                    rows.push(Row::of(plugin));
                     let last = rows.len() - 1;
                     &mut rows[last]
                 }
             };
-            row.rejection = row.rejection.take().or(text(plugin, "rejection"));
-            row.signed_by = text(plugin, "signed_by");
+            row.rejection = row.rejection.take().or(plugin.rejection.clone());
+            row.signed_by.clone_from(&plugin.signed_by);
             row.distrust = None;
-            if let Some(name) = text(plugin, "name") {
-                row.collectors = by_plugin.remove(&name).unwrap_or_default();
+            if let Some(own) = by_plugin.remove(plugin.name.as_str()) {
+                row.collectors = own.into_iter().map(as_json).collect();
             }
         }
+        // Configured, and no file of their plugin is there.
+        for (plugin, collectors) in by_plugin {
+            let collectors = collectors.into_iter().map(as_json).collect();
+            rows.push(Row { plugin: Some(plugin.to_owned()), collectors, ..Row::default() });
+        }
     }
+}
+
+impl Row {
+    fn of(plugin: &Plugin) -> Self {
+        let there = |text: &String| (!text.is_empty()).then(|| text.clone());
+        Self {
+            file: plugin.file.clone(),
+            plugin: there(&plugin.name),
+            version: there(&plugin.version),
+            api_version: there(&plugin.api_version),
+            description: there(&plugin.description),
+            ..Self::default()
+        }
+    }
+}
+
+/// As /api/v1/collectors names them.
+fn as_json(from: &Collector) -> Json {
+    let seconds = |duration: &Option<prost_types::Duration>| {
+        duration.and_then(|duration| Some(Duration::try_from(duration).ok()?.as_secs_f64()))
+    };
+    json!({
+        "name": from.name,
+        "generation": from.generation,
+        "isolation": from.isolation,
+        "moved": from.moved,
+        "sandbox": { "missing": from.sandbox_missing },
+        "phase": from.phase,
+        "status": from.status,
+        "disabled": from.disabled,
+        "ready": from.ready,
+        "reason": from.reason,
+        "restarts": from.restarts,
+        "failures": from.failures.iter().collect::<BTreeMap<_, _>>(),
+        "last_error": from.last_error,
+        "required": from.required,
+        "interval_seconds": seconds(&from.interval),
+        "paced_interval_seconds": seconds(&from.paced_interval),
+        "streams": from.streams,
+        "batches": from.batches,
+        "missed_ticks": from.missed_ticks,
+        "last_batch_age_seconds": seconds(&from.last_batch_age),
+    })
 }
 
 fn same_file(a: &str, b: &str) -> bool {
@@ -166,54 +227,78 @@ fn same_file(a: &str, b: &str) -> bool {
         || matches!((std::fs::canonicalize(a), std::fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-fn print(list: &List) {
-    match &list.host {
-        Some(socket) if socket.starts_with("unix:") => println!("host at {socket}"),
-        Some(address) => println!("host at http://{address}"),
-        None => println!("no host runs; what the files say:"),
-    }
-    println!(
-        "{:<18} {:<9} {:<5} {:<18} {:>4} {:<9} {:<12} {:>8} {:>9}",
-        "PLUGIN", "VERSION", "API", "COLLECTOR", "GEN", "ISOLATION", "PHASE", "RESTARTS", "LAST"
-    );
+fn shown(list: &List) -> String {
+    let head = [
+        "PLUGIN",
+        "VERSION",
+        "API",
+        "COLLECTOR",
+        ">GEN",
+        "ISOLATION",
+        "PHASE",
+        ">RESTARTS",
+        ">LAST",
+    ];
+    let mut table = Table::new(head);
+    // What is said below a line of the table.
+    let mut remarks: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for row in &list.plugins {
         let name = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
         let plugin = row.plugin.clone().unwrap_or_else(|| {
             Path::new(&row.file).file_name().unwrap_or_default().to_string_lossy().into_owned()
         });
-        let head = format!("{plugin:<18} {:<9} {:<5}", name(&row.version), name(&row.api_version));
+        let about = [plugin, name(&row.version), name(&row.api_version)];
         if row.collectors.is_empty() {
-            println!("{head} -");
+            table.row(about.clone().into_iter().chain(["-".to_owned()]));
         }
         for collector in &row.collectors {
-            print_collector(&head, collector);
+            table.row(about.clone().into_iter().chain(cells(collector)));
+            remarks.entry(table.len()).or_default().extend(remarks_of(collector));
         }
         if let Some(rejection) = &row.rejection {
-            println!("  rejected: {} {rejection}", row.file);
+            let text = format!("rejected: {} {rejection}", row.file);
+            remarks.entry(table.len()).or_default().push(text);
         }
     }
+    let mut text = match &list.host {
+        Some(socket) => format!("agent at {socket}\n"),
+        None => "no agent runs; what the files say:\n".to_owned(),
+    };
+    for (index, line) in table.render().lines().enumerate() {
+        text += line;
+        text.push('\n');
+        for remark in remarks.get(&index).into_iter().flatten() {
+            text += &format!("  {remark}\n");
+        }
+    }
+    text
 }
 
-fn print_collector(head: &str, collector: &Json) {
+fn cells(collector: &Json) -> [String; 6] {
     let text = |key: &str| collector[key].as_str().unwrap_or("-").to_owned();
     let age = collector["last_batch_age_seconds"].as_f64();
-    println!(
-        "{head} {:<18} {:>4} {:<9} {:<12} {:>8} {:>9}",
+    let phase = if collector["disabled"] == true { "disabled".to_owned() } else { text("phase") };
+    [
         text("name"),
         collector["generation"].to_string(),
         text("isolation"),
-        text("phase"),
+        phase,
         collector["restarts"].to_string(),
         age.map_or("-".to_owned(), |age| format!("{age:.1} s")),
-    );
+    ]
+}
+
+fn remarks_of(collector: &Json) -> Vec<String> {
+    let mut remarks = Vec::new();
     if let Some(moved) = collector["moved"].as_str() {
-        println!("  moved to a process: {moved}");
+        remarks.push(format!("moved to a process: {moved}"));
     }
     let missing = collector["sandbox"]["missing"].as_array();
     for missing in missing.into_iter().flatten().filter_map(Json::as_str) {
-        println!("  not in its sandbox: {missing}");
+        remarks.push(format!("not in its sandbox: {missing}"));
     }
     if let Some(error) = collector["last_error"].as_str() {
-        println!("  last error: {error}");
+        remarks.push(format!("last error: {error}"));
     }
+    remarks
 }

@@ -1,17 +1,21 @@
 //! The command line.
 
 mod ask;
+mod describe;
 mod explain;
 mod list;
+mod records;
 mod run;
+mod steer;
 mod systemd;
+mod table;
 mod validate;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::Sources;
 
@@ -34,8 +38,30 @@ enum Command {
     Run(RunArgs),
     /// Show the plugins, and what they do where an agent runs.
     List(ListArgs),
+    /// Show the streams, or the columns of some of them.
+    Describe(describe::Args),
+    /// Print batches as they come.
+    Tap(records::TapArgs),
+    /// Print the last batch of a stream.
+    Get(records::GetArgs),
+    /// Print the last batch of each stream, as one JSON object.
+    Snapshot(records::SnapshotArgs),
     /// Say where a value comes from, how old it is, who subscribes to it and what was lost.
-    Explain(ExplainArgs),
+    Explain(explain::Args),
+    /// Start collectors anew, whatever their state.
+    Restart(steer::Collectors),
+    /// Let collectors run that are disabled, until the agent ends.
+    Enable(steer::Collectors),
+    /// Stop collectors, until they are enabled or the agent ends.
+    Disable(steer::Collectors),
+    /// Collect a collector at another interval for a while.
+    Pace(steer::PaceArgs),
+    /// Read the configuration again, and look at all plugin files.
+    Reload(steer::ReloadArgs),
+    /// Print the log of a collector.
+    Log(steer::LogArgs),
+    /// Print a script that completes commands in a shell.
+    Completions(CompletionsArgs),
     /// Check the configuration, and the settings of each collector against its plugin.
     Validate(ValidateArgs),
 }
@@ -54,6 +80,21 @@ struct Common {
     /// that only this user can open [default: 127.0.0.1:9811].
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Control socket; `off` for none [default: /run/dropsonde/control.sock for root, otherwise
+    /// dropsonde/control.sock in $XDG_RUNTIME_DIR].
+    #[arg(long, value_name = "PATH")]
+    control: Option<String>,
+}
+
+/// The agent that is asked.
+#[derive(Args)]
+struct Target {
+    /// Control socket of the agent that is asked [default: as `run` has it].
+    #[arg(long, value_name = "PATH")]
+    control: Option<String>,
+    /// Configuration file that names the control socket.
+    #[arg(long, value_name = "FILE", conflicts_with = "control")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -86,22 +127,25 @@ enum Output {
 
 #[derive(Args)]
 struct ListArgs {
-    #[command(flatten)]
-    common: Common,
+    /// Directory of plugins whose files are listed where no agent runs; may be given more than
+    /// once [default: the directory of this program, and /usr/lib/dropsonde/plugins].
+    #[arg(long, value_name = "DIR")]
+    plugins: Vec<PathBuf>,
+    /// Control socket of the agent that is asked [default: as `run` has it].
+    #[arg(long, value_name = "PATH")]
+    control: Option<String>,
+    /// Configuration file that names control socket and directories.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Args)]
-struct ExplainArgs {
-    /// `network.interfaces.bytes_recv`, a whole stream, or a name of the Prometheus page.
-    name: String,
-    #[command(flatten)]
-    common: Common,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+struct CompletionsArgs {
+    /// The shell.
+    shell: clap_complete::Shell,
 }
 
 #[derive(Args)]
@@ -118,6 +162,7 @@ impl Common {
         Sources {
             file: self.config.clone(),
             listen: self.listen.clone(),
+            control: self.control.clone(),
             plugins: self.plugins.clone(),
             allow_unsafe_permissions: false,
             environment: Sources::process_environment(),
@@ -130,7 +175,22 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::List(args) => list::list(&args),
+        Command::Describe(args) => describe::describe(&args),
+        Command::Tap(args) => records::tap(&args),
+        Command::Get(args) => records::get(&args),
+        Command::Snapshot(args) => records::snapshot(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Restart(args) => steer::restart(&args),
+        Command::Enable(args) => steer::set_enabled(&args, true),
+        Command::Disable(args) => steer::set_enabled(&args, false),
+        Command::Pace(args) => steer::pace(&args),
+        Command::Reload(args) => steer::reload(&args),
+        Command::Log(args) => steer::log(&args),
+        Command::Completions(args) => {
+            let mut command = Cli::command();
+            clap_complete::generate(args.shell, &mut command, "dropsonde", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
         Command::Validate(args) => validate::validate(&args),
     }
 }

@@ -5,14 +5,19 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{EX_CONFIG, Output, RunArgs, fail, runtime, systemd};
 use crate::bus::{Overflow, Subscribe, Subscription};
 use crate::clock;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Control, Listen};
 use crate::control::{Builder, Host, StartError};
 use crate::memory;
+use crate::rpc;
 use crate::sink::{Listener, http, json};
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
@@ -27,13 +32,17 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         let text = format!("--plugins {}: there is no such directory", missing.display());
         return fail(EX_CONFIG, text);
     }
-    tracing_subscriber::fmt()
-        .with_max_level(args.log.unwrap_or(config.log))
+    let level = args.log.unwrap_or(config.log);
+    let format = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         // A full disk or a reader that has gone must not panic the task that logs.
         .log_internal_errors(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    // Of what libraries say, a frame a line, only what went wrong.
+    let others = level.min(tracing::Level::WARN);
+    let own = Targets::new().with_default(others).with_target("dropsonde", level);
+    let own = own.with_target("plugin", level);
+    tracing_subscriber::registry().with(format).with(own).init();
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, format_args!("can't start: {error}")),
@@ -110,6 +119,13 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
         Ok(host) => host,
         Err(code) => return code,
     };
+    let control = match bind_control(&config.control).await {
+        Ok(control) => control,
+        Err(code) => {
+            host.shutdown().await;
+            return code;
+        }
+    };
     let output = args.output.map(|Output::Ndjson| {
         Subscribe::to(">").map(|request| {
             let request = request.named("stdout").overflow(Overflow::DropOldest(4096));
@@ -127,10 +143,13 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
              127.0.0.1 and unix:/path stay on this machine"
         );
     }
-    let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(http::serve(listener, host.clone(), async {
-        let _ = stopped.await;
-    }));
+    let (stop, stopped) = watch::channel(());
+    let ended = |mut stopped: watch::Receiver<()>| async move {
+        let _ = stopped.changed().await; // an error: its sender has gone
+    };
+    let serving = tokio::spawn(http::serve(listener, host.clone(), ended(stopped.clone())));
+    let controlled =
+        control.map(|socket| tokio::spawn(rpc::serve(socket, host.clone(), ended(stopped))));
     let broken = async {
         match output {
             Some(Ok(printing)) => printing.await.ok().flatten(),
@@ -150,10 +169,42 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
     attending.abort();
     systemd::stopping();
     // Drain: no new requests, then the collectors; a client that never reads is not waited for.
-    let _ = stop.send(());
+    drop(stop);
     host.shutdown().await;
+    let serving = async {
+        let _ = serving.await;
+        if let Some(controlled) = controlled {
+            let _ = controlled.await;
+        }
+    };
     let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
     code
+}
+
+/// The control socket. That another agent of this user has the default one is no error.
+async fn bind_control(control: &Control) -> Result<Option<Listener>, ExitCode> {
+    let Some(path) = control.path() else { return Ok(None) };
+    let bound = match control.prepare() {
+        Ok(()) => Listener::bind(&Listen::Unix(path.to_owned())).await.map_err(|e| e.to_string()),
+        Err(error) => Err(error),
+    };
+    match (bound, control) {
+        (Ok(listener), _) => {
+            tracing::info!("control socket at {}", path.display());
+            Ok(Some(listener))
+        }
+        (Err(error), Control::Default(_)) => {
+            tracing::warn!("no control socket at {}: {error}; set host.control", path.display());
+            Ok(None)
+        }
+        (Err(error), _) => {
+            let text = format!(
+                "no control socket at {}: {error}; choose another --control",
+                path.display()
+            );
+            Err(fail(1, text))
+        }
+    }
 }
 
 /// SIGTERM and SIGINT end, SIGHUP reloads.

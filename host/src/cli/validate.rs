@@ -15,6 +15,7 @@ pub(super) fn validate(args: &ValidateArgs) -> ExitCode {
         file: args.file.clone(),
         listen: None,
         plugins: args.plugins.clone(),
+        control: None,
         allow_unsafe_permissions: false,
         environment: Sources::process_environment(),
     };

@@ -3,6 +3,7 @@
 //! Precedence, highest first: flags; environment (`DROPSONDE__SECTION__KEY`); the file; the
 //! `conf.d/*.toml` beside it, of which the last in order of name wins; defaults.
 
+mod control;
 mod listen;
 mod node;
 mod section;
@@ -21,6 +22,7 @@ use dropsonde_plugin_api::abi::Capability;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use control::Control;
 pub use listen::Listen;
 pub use node::Origin;
 pub(crate) use section::suggestion;
@@ -45,6 +47,8 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// `--listen`.
     pub listen: Option<String>,
+    /// `--control`.
+    pub control: Option<String>,
     /// `--plugins`; they replace the directories of the file.
     pub plugins: Vec<PathBuf>,
     /// `--allow-unsafe-permissions`.
@@ -72,6 +76,8 @@ impl Sources {
 pub struct Config {
     /// Where the HTTP API listens.
     pub listen: Listen,
+    /// Where the control socket is.
+    pub control: Control,
     /// Where collectors keep their state.
     pub state_dir: PathBuf,
     /// Where checked plugin files are copied to; must allow execution.

@@ -11,7 +11,7 @@ use super::section::{
     Problems, Section, capabilities, count, duration, flag, isolation, size, suggestion, text,
     texts,
 };
-use super::{CollectorSpec, Config, Defaults, Limits, Sources, listen, trust};
+use super::{CollectorSpec, Config, Defaults, Limits, Sources, control, listen, trust};
 use crate::runner::Isolation;
 use crate::schedule::MIN_INTERVAL;
 use crate::slot::RestartPolicy;
@@ -25,6 +25,7 @@ pub(super) fn validate(
     let mut root = Section::new("", Some(tree), problems);
     let mut host = Section::new("host", root.node("host"), problems);
     let listen = listen::read(&mut host, sources, problems);
+    let control = control::read(&mut host, sources, problems);
     let state_dir = host.value("state_dir", problems, text).map(PathBuf::from);
     let runtime_dir = host.value("runtime_dir", problems, text).map(PathBuf::from);
     let log = host.value("log", problems, |node| {
@@ -67,6 +68,7 @@ pub(super) fn validate(
         directories.map(|list: Vec<PathBuf>| list.into_iter().map(absolute).collect());
     Some(Config {
         listen: listen?,
+        control: control?,
         state_dir: state_dir.unwrap_or_else(default_state_dir),
         runtime_dir: runtime_dir.unwrap_or_else(default_runtime_dir),
         log: log.unwrap_or(tracing::Level::INFO),

@@ -1,5 +1,5 @@
-//! Connections of the HTTP API: so many at once, and none that only waits for ever. What they
-//! take of descriptors must leave enough for the agent itself.
+//! Connections of the HTTP API and of the control socket: so many at once, and none that only
+//! waits for ever. What they take of descriptors must leave enough for the agent itself.
 
 use std::io;
 use std::pin::pin;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, getrlimit};
@@ -23,6 +23,10 @@ const MOST: u64 = 512;
 /// A client that has not sent the whole head of its request by then is let go, and so is one that
 /// keeps its connection and asks for nothing more.
 const HEAD: Duration = Duration::from_secs(30);
+/// Requests that a gRPC client may have under way on one connection.
+const STREAMS: u32 = 64;
+/// Bytes that are held for a gRPC client beyond its subscription's queue.
+const BUFFER: usize = 64 << 10;
 /// How long nothing is accepted after the kernel refused.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -33,15 +37,27 @@ fn most() -> usize {
     usize::try_from((limit / 4).clamp(4, MOST)).unwrap_or(4)
 }
 
+/// What is spoken.
+#[derive(Clone, Copy)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1.
+    Http,
+    /// gRPC: HTTP/2 without TLS, from the first byte.
+    Grpc,
+}
+
 /// Serves until `ended` resolves; requests that are under way are answered first.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     listener: Listener,
+    protocol: Protocol,
     router: Router,
     ended: impl Future<Output = ()> + Send + 'static,
 ) {
     match listener {
-        Listener::Tcp(listener) => accept(listener, router, ended).await,
-        Listener::Unix(listener, _removed_at_the_end) => accept(listener, router, ended).await,
+        Listener::Tcp(listener) => accept(listener, protocol, router, ended).await,
+        Listener::Unix(listener, _removed_at_the_end) => {
+            accept(listener, protocol, router, ended).await;
+        }
     }
 }
 
@@ -65,11 +81,21 @@ impl Accept for UnixListener {
     }
 }
 
-async fn accept(listener: impl Accept, router: Router, ended: impl Future<Output = ()>) {
+async fn accept(
+    listener: impl Accept,
+    protocol: Protocol,
+    router: Router,
+    ended: impl Future<Output = ()>,
+) {
     let room = Arc::new(Semaphore::new(most()));
     let under_way = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let mut grpc = http2::Builder::new(TokioExecutor::new());
+    // A client that is gone without a word is found out, and one asks so much at once.
+    grpc.timer(TokioTimer::new()).keep_alive_interval(HEAD).max_concurrent_streams(STREAMS);
+    // What a slow client does not take waits in its queue on the bus, where it is counted.
+    grpc.max_send_buf_size(BUFFER);
     let mut ended = pin!(ended);
     loop {
         let next = async {
@@ -92,11 +118,17 @@ async fn accept(listener: impl Accept, router: Router, ended: impl Future<Output
             }
         };
         let service = TowerToHyperService::new(router.clone());
-        let served = under_way.watch(http.serve_connection(TokioIo::new(connection), service));
-        tokio::spawn(async move {
-            let _ = served.await; // the client's affair
-            drop(place);
-        });
+        let connection = TokioIo::new(connection);
+        match protocol {
+            Protocol::Http => {
+                let served = under_way.watch(http.serve_connection(connection, service));
+                tokio::spawn(async move { drop((served.await, place)) });
+            }
+            Protocol::Grpc => {
+                let served = under_way.watch(grpc.serve_connection(connection, service));
+                tokio::spawn(async move { drop((served.await, place)) });
+            }
+        }
     }
     drop(listener);
     under_way.shutdown().await;

@@ -45,7 +45,7 @@ pub(super) struct Asked {
 
 /// Why a client gets nothing.
 #[derive(Debug, Error)]
-pub(super) enum FollowError {
+pub(crate) enum FollowError {
     /// What it asks for can't be read.
     #[error("{0}")]
     Wrong(String),
@@ -59,7 +59,7 @@ fn wrong(error: impl std::fmt::Display) -> FollowError {
 }
 
 /// Batches that may wait for a client.
-const MAX_ROOM: usize = 65_536;
+pub(crate) const MAX_ROOM: usize = 65_536;
 const MAX_NAME: usize = 64;
 /// How long events wait for others, if a client asks that they do and does not say how long.
 const WITHIN: &str = "1s";
@@ -77,11 +77,7 @@ impl Asked {
             request = request.and(pattern).map_err(|error| wrong(format!("topic: {error}")))?;
         }
         let name = self.name.as_deref().unwrap_or("http");
-        if name.is_empty() || name.chars().count() > MAX_NAME || name.contains(char::is_control) {
-            let text = format!("name: it has between 1 and {MAX_NAME} characters, none of control");
-            return Err(wrong(text));
-        }
-        request = request.named(name);
+        request = request.named(self::name(name).map_err(wrong)?);
         if let Some(every) = &self.every {
             let every = duration("every", every)?;
             if every < MIN_INTERVAL {
@@ -152,9 +148,17 @@ pub(super) fn follow(host: &Host, asked: &Asked) -> Result<Body, FollowError> {
     Ok(Body::from_stream(lines))
 }
 
+/// What a client wants to be called.
+pub(crate) fn name(name: &str) -> Result<&str, String> {
+    if name.is_empty() || name.chars().count() > MAX_NAME || name.contains(char::is_control) {
+        return Err(format!("name: it has between 1 and {MAX_NAME} characters, none of control"));
+    }
+    Ok(name)
+}
+
 /// A topic without wildcards must be there, and of the streams that are asked for, one must have
 /// all columns of the predicate: a slip of the pen would otherwise wait for ever.
-fn exists(host: &Host, request: &Subscribe) -> Result<(), FollowError> {
+pub(crate) fn exists(host: &Host, request: &Subscribe) -> Result<(), FollowError> {
     let streams = host.bus().streams();
     for pattern in request.patterns().iter().filter(|pattern| !pattern.is_wild()) {
         if !streams.iter().any(|stream| pattern.matches(&stream.topic)) {

@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::connections::Protocol;
 use super::follow::{self, FollowError};
 use super::{
     Listener, connections, explain as explain_sink, graph as graph_sink, json as json_sink,
@@ -25,7 +26,7 @@ pub(crate) async fn serve(
     host: Host,
     ended: impl Future<Output = ()> + Send + 'static,
 ) {
-    connections::serve(listener, router(host), ended).await;
+    connections::serve(listener, Protocol::Http, router(host), ended).await;
 }
 
 fn router(host: Host) -> Router {

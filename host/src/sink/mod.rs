@@ -1,9 +1,9 @@
 //! Sinks hand batches to the outside. None of them knows a plugin: everything is derived from
 //! schema and batch.
 
-mod connections;
-mod explain;
-mod follow;
+pub(crate) mod connections;
+pub(crate) mod explain;
+pub(crate) mod follow;
 mod graph;
 pub(crate) mod http;
 pub(crate) mod json;

@@ -1,0 +1,253 @@
+//! A client of a running agent's control socket.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use dropsonde::rpc::client::{Client, Event};
+//! use dropsonde::rpc::proto::SubscribeRequest;
+//!
+//! let client = Client::connect("/run/dropsonde/control.sock").await?;
+//! let topics = vec!["metrics.network.>".to_owned()];
+//! let mut following = client.follow(SubscribeRequest { topics, ..Default::default() });
+//! while let Some(event) = following.next().await? {
+//!     match event {
+//!         Event::Batch(batch) => println!("{}", batch.json()),
+//!         Event::Lost(lost) => eprintln!("too slow: lost {lost:?}"),
+//!         Event::Away { reason, retry_in } => eprintln!("{reason}; again in {retry_in:?}"),
+//!         Event::Back => eprintln!("goes on"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+
+use super::from_proto;
+use super::proto::control_client::ControlClient;
+use super::proto::subscribe_reply::Kind;
+use super::proto::{Losses, SubscribeReply, SubscribeRequest};
+use crate::model::Batch;
+
+/// Largest message that is taken: a snapshot of many processes.
+const LARGEST: usize = 256 << 20;
+/// Bytes of one answer that may be on their way.
+const WINDOW: u32 = 64 << 10;
+/// Pauses between attempts to connect again: the first, and the longest. Each is twice the one
+/// before, and up to a quarter longer by chance.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why a client has no answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Nobody listens at the socket.
+    #[error(
+        "no agent answers at {path}: {reason}; start one with `dropsonde run`, or name the socket of the one that runs with --control"
+    )]
+    NoAgent {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The socket is another user's.
+    #[error("the agent at {0} is another user's; ask as that user")]
+    NotAllowed(PathBuf),
+    /// The agent refused the request; nothing was changed.
+    #[error("{}", .0.message())]
+    Refused(Box<Status>),
+}
+
+impl From<Status> for ClientError {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+/// A connection to an agent; cheap to clone. It is made anew when it breaks.
+#[derive(Clone)]
+pub struct Client {
+    rpc: ControlClient<Channel>,
+}
+
+impl Client {
+    /// Connects.
+    pub async fn connect(path: impl AsRef<Path>) -> Result<Self, ClientError> {
+        let path = path.as_ref();
+        let no_agent = |reason: String| ClientError::NoAgent { path: path.to_owned(), reason };
+        let endpoint = Endpoint::from_shared(format!("unix:{}", path.display()))
+            .map_err(|error| no_agent(error.to_string()))?;
+        // Little is on its way: what is not taken is to be lost by the agent's policy.
+        let endpoint = endpoint.initial_stream_window_size(WINDOW);
+        let channel = endpoint.connect().await.map_err(|error| match io_error(&error) {
+            Some(io::ErrorKind::PermissionDenied) => ClientError::NotAllowed(path.to_owned()),
+            Some(io::ErrorKind::NotFound) => no_agent("there is no socket".to_owned()),
+            Some(io::ErrorKind::ConnectionRefused) => no_agent("nobody listens".to_owned()),
+            _ => no_agent(innermost(&error)),
+        })?;
+        let rpc = ControlClient::new(channel).max_decoding_message_size(LARGEST);
+        Ok(Self { rpc })
+    }
+
+    /// The generated client, for single requests.
+    pub fn rpc(&self) -> ControlClient<Channel> {
+        self.rpc.clone()
+    }
+
+    /// The last batch of a stream, or one no older than `max_age`.
+    pub async fn get(&self, stream: &str, max_age: Option<Duration>) -> Result<Batch, ClientError> {
+        let max_age = max_age.and_then(|age| age.try_into().ok());
+        let request = super::proto::GetRequest { stream: stream.to_owned(), max_age };
+        Ok(from_proto::batch(self.rpc().get(request).await?.into_inner()))
+    }
+
+    /// The last batch of each snapshot stream, each no older than `max_age` where that can be had.
+    pub async fn snapshot(
+        &self,
+        max_age: Option<Duration>,
+    ) -> Result<Vec<Arc<Batch>>, ClientError> {
+        let max_age = max_age.and_then(|age| age.try_into().ok());
+        let request = super::proto::SnapshotRequest { max_age };
+        let reply = self.rpc().snapshot(request).await?.into_inner();
+        Ok(reply.batches.into_iter().map(|batch| Arc::new(from_proto::batch(batch))).collect())
+    }
+
+    /// Subscribes, and goes on after the agent was away.
+    pub fn follow(&self, request: SubscribeRequest) -> Following {
+        Following {
+            rpc: self.rpc(),
+            request,
+            taken: 0,
+            replies: None,
+            pause: FIRST_PAUSE,
+            away: false,
+            was_there: false,
+        }
+    }
+}
+
+/// What a subscription brings.
+#[derive(Debug)]
+pub enum Event {
+    /// A batch.
+    Batch(Box<Batch>),
+    /// Batches that were lost since the last event of this kind, by cause: this client was slow.
+    Lost(Losses),
+    /// The agent has gone; it is asked again after a pause. What it reads meanwhile is missed.
+    Away {
+        /// Why.
+        reason: String,
+        /// The pause.
+        retry_in: Duration,
+    },
+    /// It is there again, and the subscription goes on.
+    Back,
+}
+
+/// A subscription that outlives its connection.
+pub struct Following {
+    rpc: ControlClient<Channel>,
+    request: SubscribeRequest,
+    /// Batches so far.
+    taken: u64,
+    replies: Option<Streaming<SubscribeReply>>,
+    /// Before the next attempt.
+    pause: Duration,
+    /// The last event said that the agent has gone.
+    away: bool,
+    was_there: bool,
+}
+
+impl Following {
+    /// What comes next; `None` when the request's limit is reached. Fails where the agent refuses
+    /// the request, and where it was not there in the first place. Not cancel-safe: a pause that
+    /// is cut short begins anew.
+    pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
+        if self.request.limit > 0 && self.taken >= self.request.limit {
+            return Ok(None);
+        }
+        if self.away {
+            tokio::time::sleep(self.pause).await;
+            self.pause = longer(self.pause);
+        }
+        let status = match self.receive().await {
+            Ok(event) => return Ok(Some(event)),
+            Err(status) => status,
+        };
+        self.replies = None;
+        if !self.is_passing(&status) {
+            return Err(status.into());
+        }
+        self.away = true;
+        let reason = status.message().to_owned();
+        Ok(Some(Event::Away { reason, retry_in: self.pause }))
+    }
+
+    async fn receive(&mut self) -> Result<Event, Status> {
+        loop {
+            let Some(replies) = &mut self.replies else {
+                let left = self.request.limit.saturating_sub(self.taken);
+                let request = SubscribeRequest { limit: left, ..self.request.clone() };
+                self.replies = Some(self.rpc.subscribe(request).await?.into_inner());
+                self.was_there = true;
+                self.pause = FIRST_PAUSE;
+                if std::mem::take(&mut self.away) {
+                    return Ok(Event::Back);
+                }
+                continue;
+            };
+            match replies.message().await? {
+                Some(SubscribeReply { kind: Some(Kind::Batch(batch)) }) => {
+                    self.taken += 1;
+                    return Ok(Event::Batch(Box::new(from_proto::batch(batch))));
+                }
+                Some(SubscribeReply { kind: Some(Kind::Lost(lost)) }) => {
+                    return Ok(Event::Lost(lost));
+                }
+                Some(SubscribeReply { kind: None }) => {} // of a newer agent
+                None => return Err(Status::unavailable("the agent has ended")),
+            }
+        }
+    }
+
+    /// Whether it may be otherwise in a moment. An agent that has just started does not know all
+    /// streams yet.
+    fn is_passing(&self, status: &Status) -> bool {
+        match status.code() {
+            Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled => self.was_there,
+            Code::NotFound | Code::InvalidArgument => self.away,
+            _ => false,
+        }
+    }
+}
+
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(LONGEST_PAUSE).mul_f64(1.0 + fastrand::f64() / 4.0)
+}
+
+fn io_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
