@@ -128,9 +128,9 @@ mod tests {
         table.row(["ä\x1b[2J".into(), "7".into(), "-".into()]);
         table.row(["b".into(), "1234567".into(), "because".into()]);
         let expected = "\
-NAME         COUNT  WHY
+NAME          COUNT  WHY
 ä\\u{1b}[2J        7  -
-b          1234567  because
+b           1234567  because
 ";
         assert_eq!((table.render().as_str(), table.len()), (expected, 2));
     }
