@@ -46,13 +46,14 @@ pub(crate) fn start(spawner: &Spawner, begin: Begin) -> Runner {
     let (requests, queue) = mpsc::unbounded_channel();
     let (sender, replies) = replies::channel(QUEUE);
     let spawner = spawner.clone();
-    tokio::spawn(async move {
+    let carrier = Box::pin(async move {
         let failure = match spawner.spawn(&begin.collector, begin.limits).await {
             Ok(spawned) => pump(spawned, begin, queue, &sender, &spawner).await,
             Err(error) => Some(Failure::Spawn(error.to_string())),
         };
         let _ = sender.send(vec![Reply::Closed(failure)]).await;
     });
+    let replies = replies.carried_by(carrier);
     Runner { isolation: Isolation::Process, replies, link: Box::new(ProcessLink { requests }) }
 }
 
