@@ -1,8 +1,9 @@
 //! The control socket, by the commands that people use.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -333,6 +334,32 @@ fn a_socket_that_another_agent_has_is_a_clear_error_and_the_default_one_none() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("another process listens there; choose another --control"), "{text}");
     agent.told(&["list"]);
+}
+
+/// What is no gRPC, or half of it, is let go or waits for nobody; the agent goes on.
+#[test]
+fn nonsense_on_the_socket_concerns_nobody_else() {
+    let agent = steady();
+    let settled =
+        |agent: &Agent| fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count();
+    let before = settled(&agent);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let noise: Vec<u8> = (0..200_000_u32).map(|index| (index * 31 % 251) as u8).collect();
+    let sent: [&[u8]; 4] = [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &noise, &preface[..9], preface];
+    let open: Vec<UnixStream> = sent
+        .iter()
+        .cycle()
+        .take(40)
+        .map(|bytes| {
+            let mut socket = UnixStream::connect(agent.control()).unwrap();
+            let _ = socket.write_all(bytes); // it may be let go in the middle
+            socket
+        })
+        .collect();
+    agent.told(&["list"]);
+    drop(open);
+    wait_for("their descriptors back", || (settled(&agent) <= before).then_some(()));
+    agent.told(&["get", "steady"]);
 }
 
 #[test]
