@@ -28,6 +28,7 @@
 //! * `schedule`: which collector is due
 //! * `bus`: topics, subscriptions, demand
 //! * `sink`: JSON, Prometheus, HTTP
+//! * `query`: SQL over what is live
 //! * `rpc`: gRPC, server and client
 //! * `config`, `control`, `cli`: what is told to do what
 
@@ -47,6 +48,7 @@ mod loader;
 #[allow(unsafe_code)] // the allocator's own settings: mallopt(3), malloc_trim(3)
 mod memory;
 pub mod model;
+mod query;
 pub mod rpc;
 mod runner;
 mod schedule;
@@ -72,6 +74,7 @@ pub use control::{
     Status, SteerError,
 };
 pub use model::{Batch, Histogram, StreamInfo, Value};
+pub use query::{Cell, Place, Query, QueryError, Rows};
 pub use runner::child::enter_if_runner;
 pub use runner::{Failure, Isolation, Sandbox};
 pub use slot::{Phase, RestartPolicy, SlotStatus};

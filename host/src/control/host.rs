@@ -18,6 +18,7 @@ use crate::bus::{Bus, Subscribe, Subscription};
 use crate::clock;
 use crate::config::{Config, ConfigErrors, Sources};
 use crate::model::{Batch, StreamInfo};
+use crate::query::Engine;
 use crate::runner::{Cgroups, Failure, Spawner, Threads};
 use crate::schedule::{self, Change, Grid, Heartbeat};
 use crate::slot::{Looks, SlotCommand};
@@ -56,7 +57,7 @@ pub struct Builder {
 pub struct Host {
     commands: mpsc::UnboundedSender<Command>,
     core: watch::Receiver<Arc<CoreStatus>>,
-    services: Arc<Services>,
+    pub(super) services: Arc<Services>,
 }
 
 impl Builder {
@@ -153,6 +154,7 @@ impl Builder {
             refused: Mutex::default(),
             changes,
             events: Events::default(),
+            queries: Engine::new(None),
             logs: Logs::default(),
             paced,
         });
@@ -282,7 +284,7 @@ impl Host {
         batches
     }
 
-    async fn read_or_last(
+    pub(super) async fn read_or_last(
         &self,
         streams: &[Arc<StreamInfo>],
         max_age: Duration,

@@ -6,6 +6,7 @@ mod host;
 mod logs;
 mod own;
 mod plugins;
+mod query;
 mod services;
 mod status;
 mod steer;

@@ -11,6 +11,7 @@ use super::events::Events;
 use super::logs::Logs;
 use crate::admission::Staging;
 use crate::bus::Bus;
+use crate::query::Engine;
 use crate::runner::{Spawner, Threads};
 use crate::schedule::{Change, Grid, Heartbeat, Tick};
 use crate::slot::{Looks, SlotHandle, SlotStatus};
@@ -35,6 +36,7 @@ pub(crate) struct Services {
     pub(super) events: Events,
     /// The last log lines of each collector.
     pub(crate) logs: Logs,
+    pub(super) queries: Engine,
     /// False: nothing is collected but on request.
     pub(crate) paced: bool,
 }
