@@ -66,8 +66,10 @@ fn columns(stream: &Stream) -> String {
         let [name, kind, unit, text] = [name, r#type, unit, description].map(String::clone);
         table.row([name, role(column).to_owned(), kind, unit, text.replace('\n', " ")]);
     }
-    let Stream { topic, description, .. } = stream;
-    format!("{topic}: {description}\n{}", table.render())
+    let Stream { topic, description, table: in_sql, .. } = stream;
+    let in_sql =
+        if in_sql.is_empty() { String::new() } else { format!("Its table in SQL is {in_sql}.\n") };
+    format!("{topic}: {description}\n{in_sql}{}", table.render())
 }
 
 fn as_json(stream: &Stream) -> serde_json::Value {
@@ -90,6 +92,7 @@ fn as_json(stream: &Stream) -> serde_json::Value {
         "collector": stream.collector,
         "plugin": stream.plugin,
         "kind": stream.kind,
+        "table": (!stream.table.is_empty()).then_some(&stream.table),
         "description": stream.description,
         "columns": columns,
     })

@@ -4,6 +4,7 @@ mod ask;
 mod describe;
 mod explain;
 mod list;
+mod query;
 mod records;
 mod run;
 mod steer;
@@ -46,6 +47,8 @@ enum Command {
     Get(records::GetArgs),
     /// Print the last batch of each stream, as one JSON object.
     Snapshot(records::SnapshotArgs),
+    /// Answer SQL: each snapshot stream is a table.
+    Query(query::Args),
     /// Say where a value comes from, how old it is, who subscribes to it and what was lost.
     Explain(explain::Args),
     /// Start collectors anew, whatever their state.
@@ -179,6 +182,7 @@ pub fn main() -> ExitCode {
         Command::Tap(args) => records::tap(&args),
         Command::Get(args) => records::get(&args),
         Command::Snapshot(args) => records::snapshot(&args),
+        Command::Query(args) => query::query(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Restart(args) => steer::restart(&args),
         Command::Enable(args) => steer::set_enabled(&args, true),

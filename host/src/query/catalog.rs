@@ -12,8 +12,14 @@ use crate::model::{Batch, StreamInfo};
 /// Rows that a table is taken to have where nothing is known of it.
 const GUESS: usize = 100;
 
+/// The table of a stream. Snapshots have one; what happens is not kept, and so has none. Two
+/// streams of one table's name are named by their own, in quotes.
+pub(crate) fn table_of(stream: &StreamInfo) -> Option<String> {
+    stream.topic.starts_with("metrics.").then(|| table_name(stream))
+}
+
 /// A stream's name as a table's: `network_interfaces`.
-pub(crate) fn table_name(stream: &StreamInfo) -> String {
+pub(super) fn table_name(stream: &StreamInfo) -> String {
     stream.name.replace(['.', '-'], "_")
 }
 

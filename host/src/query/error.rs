@@ -33,8 +33,8 @@ pub enum QueryError {
     /// It needed too much memory.
     #[error("the query needs more than the 32 MiB that queries have; sort and group fewer rows")]
     Memory,
-    /// One of its values is too long.
-    #[error("a value or row has more than 256 KiB; cut it, for example with substr()")]
+    /// One of its values or rows is too long.
+    #[error("a value has more than 256 KiB, or a row more than 1 MiB; cut it, as by substr()")]
     TooBig,
     /// Too many queries run and wait.
     #[error("other queries run, and no turn came in time or too many wait; ask again later")]

@@ -26,10 +26,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-pub(crate) use catalog::table_name;
+pub(crate) use catalog::table_of;
 pub use error::{Place, QueryError};
 pub use rows::{Cell, Rows};
-pub(crate) use system::{Facts, has_table, is_system};
+pub(crate) use system::{Facts, is_system};
 
 use crate::bus::Bus;
 use crate::clock;
@@ -127,7 +127,7 @@ impl Engine {
         let (batches, are_read) = oneshot::channel();
         let (rows, chunks) = mpsc::channel(CHUNKS);
         let output = Output { chunks: rows, deadline, runtime: Handle::current() };
-        let streams = streams.into_iter().filter(|stream| has_table(stream));
+        let streams = streams.into_iter().filter(|stream| table_of(stream).is_some());
         let job = Job {
             history: self.history.clone(),
             query,

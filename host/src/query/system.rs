@@ -7,7 +7,7 @@ use dropsonde_plugin_api::schema::StreamKind;
 use dropsonde_plugin_api::{Column, Record};
 use serde::Serialize;
 
-use super::table_name;
+use super::catalog::{table_name, table_of};
 use crate::bus::{BusStatus, StreamStatus};
 use crate::clock;
 use crate::model::{Batch, ColumnData, Read, StreamInfo};
@@ -170,7 +170,8 @@ impl Facts {
             Stream::STREAM => append(table, self.streams.iter().map(|stream| self.stream(stream))),
             _ => {
                 let own = streams();
-                let tables = self.streams.iter().filter(|stream| has_table(stream)).chain(&own);
+                let tables =
+                    self.streams.iter().filter(|stream| table_of(stream).is_some()).chain(&own);
                 append(table, tables.flat_map(|stream| columns(stream)))
             }
         };
@@ -186,7 +187,7 @@ impl Facts {
         let count = |of: fn(&StreamStatus) -> u64| counts.map_or(0, of);
         Stream {
             topic: &stream.topic,
-            table_name: has_table(stream).then(|| table_name(stream)),
+            table_name: table_of(stream),
             collector: &stream.collector,
             plugin: &stream.plugin,
             kind: match stream.schema.kind {
@@ -201,11 +202,6 @@ impl Facts {
             subscribers: count(|counts| counts.subscribers as u64),
         }
     }
-}
-
-/// Snapshots are tables; what happens is not kept, and so has none.
-pub(crate) fn has_table(stream: &StreamInfo) -> bool {
-    stream.topic.starts_with("metrics.")
 }
 
 fn stream<R: Record>() -> Arc<StreamInfo> {

@@ -22,6 +22,9 @@ const CHUNK_ROWS: usize = 256;
 /// A chunk is full once its values have so many bytes.
 const CHUNK_BYTES: usize = 64 << 10;
 
+/// Most bytes of one row of an answer.
+const ROW_BYTES: usize = 1 << 20;
+
 /// What a statement turned out to be.
 pub(super) struct Prepared {
     pub(super) columns: Vec<String>,
@@ -156,12 +159,15 @@ fn hand_over(
         if count == limit {
             break true;
         }
-        let cells: Vec<Cell> = (0..columns)
-            .map(|column| Ok(cell(row.get_ref(column)?)))
-            .collect::<Result<_, rusqlite::Error>>()?;
         count += 1;
-        bytes += cells.iter().map(size).sum::<usize>();
-        chunk.push(cells);
+        let values = (0..columns).map(|column| row.get_ref(column));
+        let values: Vec<ValueRef<'_>> = values.collect::<rusqlite::Result<_>>()?;
+        let size: usize = values.iter().map(size).sum();
+        if size > ROW_BYTES {
+            return Err(too_big());
+        }
+        chunk.push(values.into_iter().map(cell).collect());
+        bytes += size;
         if chunk.len() == CHUNK_ROWS || bytes >= CHUNK_BYTES {
             bytes = 0;
             if !send(std::mem::take(&mut chunk)) {
@@ -175,6 +181,13 @@ fn hand_over(
     Ok(Over::End { truncated })
 }
 
+fn size(value: &ValueRef<'_>) -> usize {
+    match value {
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 8,
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+    }
+}
+
 fn cell(value: ValueRef<'_>) -> Cell {
     match value {
         ValueRef::Null => Cell::Null,
@@ -185,10 +198,6 @@ fn cell(value: ValueRef<'_>) -> Cell {
     }
 }
 
-fn size(cell: &Cell) -> usize {
-    match cell {
-        Cell::Null | Cell::Integer(_) | Cell::Real(_) => 8,
-        Cell::Text(text) => text.len(),
-        Cell::Blob(bytes) => bytes.len(),
-    }
+fn too_big() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_TOOBIG), None)
 }

@@ -8,6 +8,7 @@ use super::proto::{self, column::Values};
 use crate::bus;
 use crate::control::{OwnUse, PluginStatus, Status};
 use crate::model::{Batch, StreamInfo, Value};
+use crate::query::table_of;
 use crate::slot::SlotStatus;
 
 /// A duration from a client; negative ones and those without end are refused.
@@ -129,7 +130,7 @@ pub(super) fn stream(from: &StreamInfo) -> proto::Stream {
         kind: kind.to_owned(),
         description: from.schema.description.clone(),
         columns: from.schema.columns.iter().map(column_info).collect(),
-        table: String::new(),
+        table: table_of(from).unwrap_or_default(),
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod client;
 mod convert;
 mod from_proto;
+mod query;
 mod server;
 mod streams;
 

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use tonic_health::server::health_reporter;
 
 use super::proto::control_server::{Control, ControlServer};
-use super::{convert, proto, streams};
+use super::{convert, proto, query, streams};
 use crate::bus::Pattern;
 use crate::clock;
 use crate::config::suggestion;
@@ -168,8 +168,10 @@ impl Control for Server {
         Ok(Response::new(proto::ExplainReply { json }))
     }
 
-    async fn query(&self, _: Request<proto::QueryRequest>) -> Answer<Self::QueryStream> {
-        Err(Status::unimplemented("query"))
+    async fn query(&self, request: Request<proto::QueryRequest>) -> Answer<Self::QueryStream> {
+        let asked = query::asked(request.into_inner()).map_err(Status::invalid_argument)?;
+        let rows = self.host.query(asked).await.map_err(query::refused)?;
+        Ok(Response::new(Box::pin(query::answer(self.host.clone(), rows))))
     }
 
     async fn restart(

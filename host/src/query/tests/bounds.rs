@@ -38,15 +38,16 @@ async fn a_query_that_wants_too_much_memory_is_told_so() {
         format!("{ENDLESS} select distinct randomblob(1000) from n"),
         format!("{ENDLESS} select i, count(*) from n group by 1 + random()"),
         "select a.name from items a, items b order by a.number * b.number".into(),
+        format!("select {} 1", "randomblob(260000), ".repeat(1_500)),
     ] {
         let error = world.error(&sql).await;
         assert_eq!(error, QueryError::Memory, "{sql}");
     }
     for sql in [
-        "select zeroblob(1000000000)".to_owned(),
+        format!("select {} 1", "randomblob(200000), ".repeat(10)),
         "select randomblob(300000)".to_owned(),
         "select printf('%.*c', 100000000, 'x')".to_owned(),
-        "select replace(hex(zeroblob(1000)), '0', hex(zeroblob(1000)))".to_owned(),
+        "select replace(hex(randomblob(1000)), '0', hex(randomblob(9999)))".to_owned(),
         "select group_concat(name || name || name || name || name || name) from items".to_owned(),
         format!("{ENDLESS} select json_group_array(i) from (select i from n limit 100000)"),
     ] {

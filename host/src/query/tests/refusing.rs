@@ -27,6 +27,7 @@ async fn whatever_is_no_reading_is_refused_and_changes_nothing() {
         "select * from pragma_table_info('items')",
         "select load_extension('/x.so')",
         "select fts3_tokenizer('simple')",
+        "select zeroblob(1)",
         "begin",
         "commit",
         "savepoint s",
