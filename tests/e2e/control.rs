@@ -91,6 +91,7 @@ fn without_an_agent_every_command_says_so_and_ends_with_69() {
         &["tap"],
         &["get", "cpu"],
         &["snapshot"],
+        &["query", "select 1"],
         &["explain", "cpu"],
         &["restart", "cpu"],
         &["enable", "cpu"],

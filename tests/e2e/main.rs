@@ -21,6 +21,7 @@ mod nonsense;
 mod packages;
 mod process;
 mod psutil;
+mod query;
 mod reload;
 mod sandbox;
 mod signals;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value as Json};
 use tokio::time::MissedTickBehavior;
-use tonic::{Code, Status};
+use tonic::Status;
 
-use super::ask::{Ended, patiently, put, refused};
+use super::ask::{Ended, patiently, put};
 use super::table::{Table, float};
 use super::{Target, complain, fail};
 use crate::rpc::client::Client;
@@ -88,17 +88,13 @@ async fn ask(client: Client, args: &Args, request: QueryRequest) -> Ended {
         ticks.tick().await;
         match print(&client, args, &request, between).await {
             Ok(printed) => printed?,
-            Err(status) if is_passing(&status) => {
+            // The SQL was right once: an agent that is restarted, or a table that is not there
+            // for a while, is no reason to end.
+            Err(status) => {
                 complain(format_args!("dropsonde: {}; asking again", status.message()));
             }
-            Err(status) => return Err(refused(status)),
         }
     }
-}
-
-/// Whether it may be otherwise in a moment.
-fn is_passing(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled)
 }
 
 /// Asks once, and prints the answer: rows of JSON as they come, a table once it is whole.
