@@ -66,8 +66,8 @@ pub mod fuzz;
 pub use admission::{ElfError, KeyId, Rejection, TrustError, UnsafePermissions};
 pub use bus::{Bus, Filter, Overflow, Subscribe, Subscription};
 pub use config::{
-    CollectorSpec, Config, ConfigError, ConfigErrors, Control, DEFAULT_FILE, DEFAULT_LISTEN,
-    Defaults, Limits, Listen, Origin, Sources,
+    Access, CollectorSpec, Config, ConfigError, ConfigErrors, Control, DEFAULT_FILE,
+    DEFAULT_LISTEN, Defaults, Limits, Listen, Origin, Sources,
 };
 pub use control::{
     Builder, ConfigStatus, Host, LogLine, OwnUse, Paced, PluginStatus, ReloadOutcome, StartError,

@@ -164,6 +164,33 @@ fn an_address_that_other_machines_reach_is_warned_of() {
     }
 }
 
+#[test]
+fn other_machines_steer_collectors_only_if_the_configuration_says_so() {
+    for (actions, code) in [(None, 403), (Some("true"), 404), (Some("false"), 403)] {
+        let directory = directory();
+        let mut command = command(directory.path(), "run", "0.0.0.0:0");
+        command.envs(actions.map(|actions| ("DROPSONDE__HOST__ACTIONS", actions)));
+        let agent = Running::spawn(command);
+        let line = agent.logged("listening on http://0.0.0.0:");
+        let address = line.split("http://0.0.0.0").nth(1).unwrap();
+        let page = ureq::get(format!("http://127.0.0.1{address}/")).call().unwrap();
+        let page = page.into_body().read_to_string().unwrap();
+        let token = page.split("name=\"dropsonde-token\" content=\"").nth(1).unwrap();
+        let token = token.split('"').next().unwrap();
+        assert_eq!(token.is_empty(), code == 403, "{actions:?}");
+        let client: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let answer = client
+            .post(format!("http://127.0.0.1{address}/api/v1/collectors/none/restart"))
+            .header("X-Dropsonde-Token", token)
+            .send_empty()
+            .unwrap();
+        assert_eq!(answer.status(), code, "{actions:?}");
+        let text = answer.into_body().read_to_string().unwrap();
+        assert!(code == 404 || text.contains("host.actions"), "{actions:?}: {text}");
+    }
+}
+
 /// Many clients that connect and say nothing, or half of something: the agent keeps descriptors
 /// for itself, takes a new plugin meanwhile, and answers once they have gone.
 #[test]

@@ -10,6 +10,7 @@ mod files;
 mod follow;
 mod footprint;
 mod python;
+mod web_socket;
 
 pub use agent::{Agent, Options, Remains, is_running};
 pub use build::{BUNDLED, binary, fixture, plugin, target_dir, workspace};
@@ -17,6 +18,7 @@ pub use files::{corrupt, replace_bytes};
 pub use follow::Follow;
 pub use footprint::{Footprint, thread_names};
 pub use python::Python;
+pub use web_socket::Socket;
 
 use std::time::{Duration, Instant};
 

@@ -18,7 +18,7 @@ use crate::config::{Config, Control, Listen};
 use crate::control::{Builder, Host, StartError};
 use crate::memory;
 use crate::rpc;
-use crate::sink::{Listener, http, json};
+use crate::sink::{Guard, Listener, http, json};
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
     memory::keep_little();
@@ -115,6 +115,10 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
             return fail(1, text);
         }
     };
+    let guard = match Guard::new(&config.listen, &config.access) {
+        Ok(guard) => guard,
+        Err(error) => return fail(1, format_args!("no random numbers for a token: {error}")),
+    };
     let host = match started(builder.start()) {
         Ok(host) => host,
         Err(code) => return code,
@@ -147,7 +151,7 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
     let ended = |mut stopped: watch::Receiver<()>| async move {
         let _ = stopped.changed().await; // an error: its sender has gone
     };
-    let serving = tokio::spawn(http::serve(listener, host.clone(), ended(stopped.clone())));
+    let serving = tokio::spawn(http::serve(listener, host.clone(), guard, ended(stopped.clone())));
     let controlled =
         control.map(|socket| tokio::spawn(rpc::serve(socket, host.clone(), ended(stopped))));
     let broken = async {

@@ -1,11 +1,11 @@
-//! Where the HTTP API listens.
+//! Where the HTTP API listens, and whom it answers.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::node::Origin;
-use super::section::{Problems, Section, text};
+use super::section::{Problems, Section, flag, text, texts};
 use super::{DEFAULT_LISTEN, Sources};
 
 /// Where the HTTP API listens.
@@ -64,6 +64,34 @@ pub(super) fn read(
             .ok(),
         None => configured.or_else(|| Listen::parse(DEFAULT_LISTEN).ok()),
     }
+}
+
+/// Whom the HTTP API answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Names that the machine is reached by, besides its own and `localhost`; in lower case.
+    pub allowed_hosts: Vec<String>,
+    /// Whether collectors can be restarted and disabled over it. `None`: only where no other
+    /// machine can reach it.
+    pub actions: Option<bool>,
+}
+
+/// `host.allowed_hosts` and `host.actions`.
+pub(super) fn access(host: &mut Section<'_>, problems: &mut Problems) -> Access {
+    let names = host.value("allowed_hosts", problems, |node| {
+        texts(node)?.iter().map(|name| host_name(name)).collect()
+    });
+    let actions = host.value("actions", problems, flag);
+    Access { allowed_hosts: names.unwrap_or_default(), actions }
+}
+
+/// A name without a port, as in `Host` of a request.
+fn host_name(name: &str) -> Result<String, String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if name.is_empty() || name.starts_with('.') || !name.bytes().all(good) {
+        return Err(format!("`{name}` is no name of a host; write such as \"node1.example.com\""));
+    }
+    Ok(name.trim_end_matches('.').to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use control::Control;
-pub use listen::Listen;
+pub use listen::{Access, Listen};
 pub use node::Origin;
 pub(crate) use section::suggestion;
 
@@ -76,6 +76,8 @@ impl Sources {
 pub struct Config {
     /// Where the HTTP API listens.
     pub listen: Listen,
+    /// Whom it answers.
+    pub access: Access,
     /// Where the control socket is.
     pub control: Control,
     /// Where collectors keep their state.

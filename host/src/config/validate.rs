@@ -25,6 +25,7 @@ pub(super) fn validate(
     let mut root = Section::new("", Some(tree), problems);
     let mut host = Section::new("host", root.node("host"), problems);
     let listen = listen::read(&mut host, sources, problems);
+    let access = listen::access(&mut host, problems);
     let control = control::read(&mut host, sources, problems);
     let state_dir = host.value("state_dir", problems, text).map(PathBuf::from);
     let runtime_dir = host.value("runtime_dir", problems, text).map(PathBuf::from);
@@ -68,6 +69,7 @@ pub(super) fn validate(
         directories.map(|list: Vec<PathBuf>| list.into_iter().map(absolute).collect());
     Some(Config {
         listen: listen?,
+        access,
         control: control?,
         state_dir: state_dir.unwrap_or_else(default_state_dir),
         runtime_dir: runtime_dir.unwrap_or_else(default_runtime_dir),

@@ -13,7 +13,7 @@ use super::proto::{self, subscribe_reply::Kind};
 use crate::bus::{Losses, Overflow, Subscribe, Subscription};
 use crate::control::{Host, LogLine};
 use crate::schedule::MIN_INTERVAL;
-use crate::sink::follow;
+use crate::sink::asked;
 
 /// Batches that may wait for a client, unless it says otherwise.
 const ROOM: usize = 1024;
@@ -31,7 +31,7 @@ pub(super) fn subscription(
         request = request.and(pattern).map_err(topic)?;
     }
     let name = if from.name.is_empty() { "grpc" } else { &from.name };
-    request = request.named(follow::name(name).map_err(wrong)?);
+    request = request.named(asked::name(name).map_err(wrong)?);
     if let Some(interval) = from.interval {
         let interval = convert::duration(interval, "interval").map_err(wrong)?;
         if interval < MIN_INTERVAL {
@@ -46,11 +46,11 @@ pub(super) fn subscription(
     }
     let overflow = match (proto::Overflow::try_from(from.overflow), from.room as usize) {
         (Ok(proto::Overflow::DropOldest), 0) => Overflow::DropOldest(ROOM),
-        (Ok(proto::Overflow::DropOldest), room) if room <= follow::MAX_ROOM => {
+        (Ok(proto::Overflow::DropOldest), room) if room <= asked::MAX_ROOM => {
             Overflow::DropOldest(room)
         }
         (Ok(proto::Overflow::DropOldest), _) => {
-            return Err(wrong(format!("room: between 1 and {} batches", follow::MAX_ROOM)));
+            return Err(wrong(format!("room: between 1 and {} batches", asked::MAX_ROOM)));
         }
         (Ok(proto::Overflow::Latest), 0) => Overflow::Latest,
         (Ok(proto::Overflow::Latest), _) => {
@@ -63,9 +63,9 @@ pub(super) fn subscription(
         }
     };
     let request = request.sample(from.sample).overflow(overflow);
-    follow::exists(host, &request).map_err(|error| match error {
-        follow::FollowError::Wrong(what) => Status::invalid_argument(what),
-        follow::FollowError::Unknown(what) => Status::not_found(what),
+    asked::exists(host.bus(), &request).map_err(|error| match error {
+        asked::AskedError::Wrong(what) => Status::invalid_argument(what),
+        asked::AskedError::Unknown(what) => Status::not_found(what),
     })?;
     Ok(request)
 }

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::{http1, http2};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Listener;
 
@@ -25,14 +28,22 @@ const MOST: u64 = 512;
 const HEAD: Duration = Duration::from_secs(30);
 /// Requests that a gRPC client may have under way on one connection.
 const STREAMS: u32 = 64;
-/// Bytes that are held for a gRPC client beyond its subscription's queue.
+/// Longest head of a request, bytes, and what is held for a client beyond its subscription's
+/// queue and the piece of an answer that is being made.
 const BUFFER: usize = 64 << 10;
 /// How long nothing is accepted after the kernel refused.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The place of a connection among those that there may be at once. Each request carries it: a
+/// WebSocket keeps it, which goes on when HTTP has ended.
+#[derive(Clone)]
+pub(super) struct Place(
+    #[expect(dead_code, reason = "held until it is dropped")] Arc<OwnedSemaphorePermit>,
+);
+
 /// A quarter of the descriptors, so that runners can be started and files be read whatever
 /// clients do.
-fn most() -> usize {
+pub(super) fn most() -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from((limit / 4).clamp(4, MOST)).unwrap_or(4)
 }
@@ -87,19 +98,14 @@ async fn accept(
     router: Router,
     ended: impl Future<Output = ()>,
 ) {
-    let room = Arc::new(Semaphore::new(most()));
+    let most = most();
+    let room = Arc::new(Semaphore::new(most));
     let under_way = GracefulShutdown::new();
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
-    let mut grpc = http2::Builder::new(TokioExecutor::new());
-    // A client that is gone without a word is found out, and one asks so much at once.
-    grpc.timer(TokioTimer::new()).keep_alive_interval(HEAD).max_concurrent_streams(STREAMS);
-    // What a slow client does not take waits in its queue on the bus, where it is counted.
-    grpc.max_send_buf_size(BUFFER);
+    let http = builder(protocol);
     let mut ended = pin!(ended);
     loop {
         let next = async {
-            // The semaphore is never closed.
+            // An error if it is closed, which it never is.
             let place = room.clone().acquire_owned().await;
             (place, listener.accept().await)
         };
@@ -107,6 +113,7 @@ async fn accept(
             next = next => next,
             () = &mut ended => break,
         };
+        let Ok(place) = place.map(|place| Place(Arc::new(place))) else { break };
         let connection = match connection {
             Ok(connection) => connection,
             // The client went away again.
@@ -117,19 +124,38 @@ async fn accept(
                 continue;
             }
         };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = TokioIo::new(connection);
-        match protocol {
-            Protocol::Http => {
-                let served = under_way.watch(http.serve_connection(connection, service));
-                tokio::spawn(async move { drop((served.await, place)) });
-            }
-            Protocol::Grpc => {
-                let served = under_way.watch(grpc.serve_connection(connection, service));
-                tokio::spawn(async move { drop((served.await, place)) });
-            }
-        }
+        let router = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(place.clone());
+            router.call(request)
+        });
+        let connection = http.serve_connection_with_upgrades(TokioIo::new(connection), service);
+        let served = under_way.watch(connection.into_owned());
+        tokio::spawn(async move { drop(served.await) }); // how it ends is the client's affair
     }
     drop(listener);
     under_way.shutdown().await;
+    // WebSockets are not under way as HTTP; all places are free when the last one has ended.
+    let _ = room.acquire_many(u32::try_from(most).unwrap_or(u32::MAX)).await;
+}
+
+fn builder(protocol: Protocol) -> auto::Builder<TokioExecutor> {
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = match protocol {
+        Protocol::Http => builder.http1_only(),
+        Protocol::Grpc => builder.http2_only(),
+    };
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(BUFFER)
+        .http2()
+        .timer(TokioTimer::new())
+        // A client that is gone without a word is found out, and one asks so much at once.
+        .keep_alive_interval(HEAD)
+        .max_concurrent_streams(STREAMS)
+        // What a slow client does not take waits in its queue on the bus, where it is counted.
+        .max_send_buf_size(BUFFER);
+    builder
 }

@@ -5,142 +5,19 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
-use dropsonde_plugin_api::schema::ValueType;
 use futures_util::stream;
-use serde::Deserialize;
 use serde_json::json;
-use thiserror::Error;
 
-use crate::bus::{Batches, Filter, Losses, Overflow, Subscribe, Subscription};
-use crate::config::suggestion;
+use super::asked::{Asked, AskedError, Usual};
+use super::feed::{Feed, Taken};
 use crate::control::Host;
-use crate::model::StreamInfo;
-use crate::schedule::MIN_INTERVAL;
 
-/// What a client may ask for.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    /// Patterns, with commas between them; without it, all streams.
-    topic: Option<String>,
-    /// One batch of a stream per interval.
-    every: Option<String>,
-    /// A predicate.
-    r#where: Option<String>,
-    /// One in so many events.
-    sample: Option<u64>,
-    /// So many records are sent together, if they come in time.
-    gather: Option<usize>,
-    /// How long the first of them waits for the others.
-    within: Option<String>,
-    /// `drop-oldest` or `latest`.
-    overflow: Option<String>,
-    /// How many batches wait under `drop-oldest`.
-    room: Option<usize>,
-    /// What the subscription is called in the counts of what it lost.
-    name: Option<String>,
-    /// The answer ends after so many batches.
-    limit: Option<u64>,
-}
-
-/// Why a client gets nothing.
-#[derive(Debug, Error)]
-pub(crate) enum FollowError {
-    /// What it asks for can't be read.
-    #[error("{0}")]
-    Wrong(String),
-    /// There is no such stream.
-    #[error("{0}")]
-    Unknown(String),
-}
-
-fn wrong(error: impl std::fmt::Display) -> FollowError {
-    FollowError::Wrong(error.to_string())
-}
-
-/// Batches that may wait for a client.
-pub(crate) const MAX_ROOM: usize = 65_536;
-const MAX_NAME: usize = 64;
-/// How long events wait for others, if a client asks that they do and does not say how long.
-const WITHIN: &str = "1s";
-
-impl Asked {
-    fn request(&self) -> Result<Subscribe, FollowError> {
-        let duration = |name: &str, text: &str| {
-            let parsed = humantime::parse_duration(text);
-            parsed.map_err(|error| wrong(format!("{name}: {error}; write such as 500ms or 2s")))
-        };
-        let mut patterns = self.topic.as_deref().unwrap_or(">").split(',');
-        let first = patterns.next().unwrap_or_default();
-        let mut request = Subscribe::to(first).map_err(|error| wrong(format!("topic: {error}")))?;
-        for pattern in patterns {
-            request = request.and(pattern).map_err(|error| wrong(format!("topic: {error}")))?;
-        }
-        let name = self.name.as_deref().unwrap_or("http");
-        request = request.named(self::name(name).map_err(wrong)?);
-        if let Some(every) = &self.every {
-            let every = duration("every", every)?;
-            if every < MIN_INTERVAL {
-                let least = humantime::format_duration(MIN_INTERVAL);
-                return Err(wrong(format!("every: the shortest interval is {least}")));
-            }
-            request = request.every(every);
-        }
-        if let Some(predicate) = &self.r#where {
-            request =
-                request.filter(predicate).map_err(|error| wrong(format!("where: {error}")))?;
-        }
-        match self.sample {
-            Some(0) => return Err(wrong("sample: one in 0 events is none; 1 is all of them")),
-            Some(one_in) => request = request.sample(one_in),
-            None => {}
-        }
-        match (self.gather, &self.within) {
-            (Some(records), within) => {
-                let within = duration("within", within.as_deref().unwrap_or(WITHIN))?;
-                request = request.gather(records, within);
-            }
-            (None, Some(_)) => return Err(wrong("within goes with gather")),
-            (None, None) => {}
-        }
-        let room = self.room.unwrap_or(1024);
-        if room == 0 || room > MAX_ROOM {
-            return Err(wrong(format!("room: between 1 and {MAX_ROOM} batches")));
-        }
-        let overflow = match self.overflow.as_deref() {
-            None | Some("drop-oldest") => Overflow::DropOldest(room),
-            Some("latest") if self.room.is_some() => {
-                return Err(wrong(
-                    "room goes with drop-oldest; of latest, one of each stream waits",
-                ));
-            }
-            Some("latest") => Overflow::Latest,
-            Some("block") => {
-                return Err(wrong(
-                    "overflow: a client of the HTTP API can't hold collectors up; \
-                     use drop-oldest or latest",
-                ));
-            }
-            Some(other) => {
-                return Err(wrong(format!("overflow: `{other}` is not drop-oldest or latest")));
-            }
-        };
-        Ok(request.overflow(overflow))
-    }
-}
+const USUAL: Usual = Usual { name: "http", overflow: "drop-oldest" };
 
 /// Subscribes for a client: the body of its answer.
-pub(super) fn follow(host: &Host, asked: &Asked) -> Result<Body, FollowError> {
-    let request = asked.request()?;
-    exists(host, &request)?;
-    let follower = Follower {
-        batches: host.subscribe(request),
-        host: host.clone(),
-        lost: Losses::default(),
-        left: asked.limit.unwrap_or(u64::MAX),
-        lines: VecDeque::new(),
-        ended: false,
-    };
+pub(super) fn follow(host: &Host, asked: &Asked) -> Result<Body, AskedError> {
+    let feed = asked.feed(host.bus(), &USUAL)?;
+    let follower = Follower { feed, host: host.clone(), lines: VecDeque::new() };
     let lines = stream::unfold(follower, |mut follower| async move {
         let lines = follower.next().await?;
         Some((Ok::<_, Infallible>(lines), follower))
@@ -148,69 +25,11 @@ pub(super) fn follow(host: &Host, asked: &Asked) -> Result<Body, FollowError> {
     Ok(Body::from_stream(lines))
 }
 
-/// What a client wants to be called.
-pub(crate) fn name(name: &str) -> Result<&str, String> {
-    if name.is_empty() || name.chars().count() > MAX_NAME || name.contains(char::is_control) {
-        return Err(format!("name: it has between 1 and {MAX_NAME} characters, none of control"));
-    }
-    Ok(name)
-}
-
-/// A topic without wildcards must be there, and of the streams that are asked for, one must have
-/// all columns of the predicate: a slip of the pen would otherwise wait for ever.
-pub(crate) fn exists(host: &Host, request: &Subscribe) -> Result<(), FollowError> {
-    let streams = host.bus().streams();
-    for pattern in request.patterns().iter().filter(|pattern| !pattern.is_wild()) {
-        if !streams.iter().any(|stream| pattern.matches(&stream.topic)) {
-            let topic = pattern.to_string();
-            let known: Vec<_> = streams.iter().map(|stream| stream.topic.as_str()).collect();
-            let hint = suggestion(&topic, &known);
-            return Err(FollowError::Unknown(format!("there is no stream `{topic}`; {hint}")));
-        }
-    }
-    let Some(filter) = request.predicate() else { return Ok(()) };
-    let asked_for = |stream: &StreamInfo| {
-        request.patterns().iter().any(|pattern| pattern.matches(&stream.topic))
-    };
-    let asked_for: Vec<_> = streams.iter().filter(|stream| asked_for(stream)).collect();
-    let complaints: Vec<_> =
-        asked_for.iter().map_while(|stream| complaint(filter, stream)).collect();
-    match complaints.first() {
-        // Of several streams it is enough that one can answer.
-        Some(first) if complaints.len() == asked_for.len() => Err(wrong(format!("where: {first}"))),
-        _ => Ok(()),
-    }
-}
-
-/// Why no record of a stream could ever pass.
-fn complaint(filter: &Filter, stream: &StreamInfo) -> Option<String> {
-    let lacking = filter.columns().into_iter().find(|column| stream.column(column).is_none());
-    if let Some(column) = lacking {
-        let columns = stream.schema.columns.iter();
-        let known: Vec<_> = columns.map(|column| column.name.as_str()).collect();
-        let hint = suggestion(column, &known);
-        return Some(format!("`{}` has no column `{column}`; {hint}", stream.topic));
-    }
-    let (column, literal) = filter.mismatch(stream)?;
-    let is = match column.value {
-        ValueType::Text | ValueType::TextList => "text",
-        ValueType::Bool => "true or false",
-        _ => "a number",
-    };
-    let of = &stream.topic;
-    Some(format!("`{}` of `{of}` is {is}, and is compared with {literal}", column.name))
-}
-
 /// A client that is being served.
 struct Follower {
-    batches: Subscription,
+    feed: Feed,
     host: Host,
-    /// What it has been told that it lost.
-    lost: Losses,
-    /// Batches until its limit.
-    left: u64,
     lines: VecDeque<Bytes>,
-    ended: bool,
 }
 
 /// Lines are sent together up to so many bytes.
@@ -223,31 +42,22 @@ impl Follower {
             if let Some(lines) = self.lines.pop_front() {
                 return Some(lines);
             }
-            if self.ended || self.left == 0 {
-                return None;
-            }
             tokio::select! {
                 biased; // what came before the end is sent
-                batches = self.batches.recv_many() => self.put(&batches),
-                () = self.host.ended() => self.ended = true,
+                taken = self.feed.next() => self.put(&taken?),
+                () = self.host.ended() => return None,
             }
         }
     }
 
-    fn put(&mut self, batches: &Batches) {
+    fn put(&mut self, taken: &Taken) {
         let mut chunk = String::new();
-        let lost = self.batches.status().lost;
-        if lost != self.lost {
-            let line = json!({ "lost": lost.since(self.lost) }).to_string();
+        if let Some(lost) = taken.lost {
+            let line = json!({ "lost": lost }).to_string();
             chunk.push_str(&line);
             chunk.push('\n');
-            self.lost = lost;
         }
-        for batch in batches.iter() {
-            if self.left == 0 {
-                break;
-            }
-            self.left -= 1;
+        for batch in taken.batches() {
             chunk.push_str(&batch.json());
             chunk.push('\n');
             if chunk.len() >= CHUNK {

@@ -1,5 +1,6 @@
 //! The HTTP API: JSON for programs, a page for Prometheus.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
@@ -7,15 +8,15 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::asked::{self, AskedError};
 use super::connections::Protocol;
-use super::follow::{self, FollowError};
 use super::{
-    Listener, connections, explain as explain_sink, graph as graph_sink, json as json_sink,
-    prometheus,
+    Guard, Listener, connections, dashboard, explain as explain_sink, follow, graph as graph_sink,
+    guard, json as json_sink, prometheus, steer, web_socket,
 };
 use crate::clock;
 use crate::control::Host;
@@ -24,12 +25,13 @@ use crate::control::Host;
 pub(crate) async fn serve(
     listener: Listener,
     host: Host,
+    guard: Arc<Guard>,
     ended: impl Future<Output = ()> + Send + 'static,
 ) {
-    connections::serve(listener, Protocol::Http, router(host), ended).await;
+    connections::serve(listener, Protocol::Http, router(host, guard), ended).await;
 }
 
-fn router(host: Host) -> Router {
+fn router(host: Host, guard: Arc<Guard>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/api/v1/snapshot", get(snapshot))
@@ -43,7 +45,11 @@ fn router(host: Host) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(not_found)
-        .with_state(host)
+        .with_state(host.clone())
+        .merge(dashboard::router(guard.clone()))
+        .merge(steer::router(host.clone(), guard.clone()))
+        .merge(web_socket::router(host))
+        .layer(middleware::from_fn_with_state(guard, guard::host))
 }
 
 /// Longest that a request for fresh values waits for a collector; after that it gets the last.
@@ -103,7 +109,7 @@ async fn explain(State(host): State<Host>, asked: Result<Query<Name>, QueryRejec
 /// Batches as they come.
 async fn stream(
     State(host): State<Host>,
-    asked: Result<Query<follow::Asked>, QueryRejection>,
+    asked: Result<Query<asked::Asked>, QueryRejection>,
 ) -> Response {
     let asked = match asked {
         Ok(Query(asked)) => asked,
@@ -111,8 +117,7 @@ async fn stream(
     };
     match follow::follow(&host, &asked) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response(),
-        Err(error @ FollowError::Wrong(_)) => failed(StatusCode::BAD_REQUEST, &error.to_string()),
-        Err(error @ FollowError::Unknown(_)) => failed(StatusCode::NOT_FOUND, &error.to_string()),
+        Err(error) => refused(&error),
     }
 }
 
@@ -210,10 +215,19 @@ async fn readyz(State(host): State<Host>) -> Response {
 async fn not_found() -> Response {
     failed(
         StatusCode::NOT_FOUND,
-        "no such page; there are /metrics, /api/v1/snapshot, /api/v1/plugins, /api/v1/collectors, /api/v1/streams, /api/v1/stream, /api/v1/status, /api/v1/explain, /healthz and /readyz, and /api/v1/COLLECTOR for a collector that has a graph",
+        "no such page; there are /, /metrics, /api/v1/snapshot, /api/v1/plugins, /api/v1/collectors, /api/v1/streams, /api/v1/stream, /ws, /api/v1/status, /api/v1/explain, /healthz and /readyz, and /api/v1/COLLECTOR for a collector that has a graph",
     )
 }
 
-fn failed(code: StatusCode, message: &str) -> Response {
+/// What a client asks for can't be had.
+pub(super) fn refused(error: &AskedError) -> Response {
+    let code = match error {
+        AskedError::Wrong(_) => StatusCode::BAD_REQUEST,
+        AskedError::Unknown(_) => StatusCode::NOT_FOUND,
+    };
+    failed(code, &error.to_string())
+}
+
+pub(super) fn failed(code: StatusCode, message: &str) -> Response {
     (code, Json(json!({ "error": message }))).into_response()
 }

@@ -1,13 +1,20 @@
 //! Sinks hand batches to the outside. None of them knows a plugin: everything is derived from
 //! schema and batch.
 
+pub(crate) mod asked;
 pub(crate) mod connections;
+mod dashboard;
 pub(crate) mod explain;
-pub(crate) mod follow;
+mod feed;
+mod follow;
 mod graph;
+mod guard;
 pub(crate) mod http;
 pub(crate) mod json;
 mod listener;
 pub(crate) mod prometheus;
+mod steer;
+mod web_socket;
 
+pub(crate) use guard::Guard;
 pub(crate) use listener::Listener;

@@ -95,6 +95,7 @@ impl Core {
         let needs_restart: Vec<&'static str> = [
             ("host.listen", config.listen != self.config.listen),
             ("host.control", config.control != self.config.control),
+            ("host.allowed_hosts or host.actions", config.access != self.config.access),
             ("host.state_dir", config.state_dir != self.config.state_dir),
             ("host.runtime_dir", config.runtime_dir != self.config.runtime_dir),
             ("host.log", config.log != self.config.log),
