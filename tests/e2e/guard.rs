@@ -118,6 +118,31 @@ fn collectors_are_steered_by_the_page_of_this_agent_alone() {
 }
 
 #[test]
+fn the_page_takes_nothing_from_elsewhere_and_is_in_nobodys_frame() {
+    let agent = steady("");
+    for path in ["/", "/assets/app.js", "/assets/app.css"] {
+        let address = agent.address();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let (code, answer) = raw(&agent, &request);
+        assert_eq!(code, 200, "{answer}");
+        for header in [
+            "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self';",
+            "frame-ancestors 'none'",
+            "x-content-type-options: nosniff",
+            "x-frame-options: DENY",
+            "referrer-policy: no-referrer",
+            "cache-control: no-store",
+        ] {
+            assert!(answer.contains(header), "{path}: {header}: {answer}");
+        }
+        assert!(!answer.contains("access-control-allow-origin"), "{answer}");
+    }
+    assert_ne!(token(&agent), token(&steady("")), "each start has its own");
+    assert_eq!(agent.page("/assets/nothing.js").0, 404);
+}
+
+#[test]
 fn what_is_too_much_is_refused_and_what_is_too_slow_keeps_nobody_waiting() {
     let agent = steady("");
     let address = agent.address();

@@ -9,6 +9,7 @@ mod cli;
 mod compat;
 mod configuration;
 mod control;
+mod dashboard;
 mod demand;
 mod events;
 mod examples;

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 use crate::{binary, wait_for};
 
+const ANY_PORT: &str = "127.0.0.1:0";
+
 /// How to start an agent.
 #[derive(Default)]
 pub struct Options {
@@ -30,6 +32,7 @@ pub struct Options {
 /// What an agent that has ended left behind.
 pub struct Remains {
     directory: TempDir,
+    address: String,
     binary: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -41,7 +44,18 @@ pub struct Remains {
 impl Remains {
     /// Starts another agent in the same place.
     pub fn start_again(self) -> Agent {
-        let mut agent = Agent::run(self.directory, self.binary, self.arguments, self.environment);
+        self.start_at(ANY_PORT)
+    }
+
+    /// The same, on the port that it had.
+    pub fn start_again_there(self) -> Agent {
+        let address = self.address.clone();
+        self.start_at(&address)
+    }
+
+    fn start_at(self, listen: &str) -> Agent {
+        let Self { directory, binary, arguments, environment, .. } = self;
+        let mut agent = Agent::run(directory, listen, binary, arguments, environment);
         agent.read_stdout();
         agent
     }
@@ -94,7 +108,8 @@ impl Agent {
         let config = options.config.replace("{root}", root.to_str().unwrap());
         fs::write(root.join("dropsonde.toml"), config).unwrap();
         let binary = options.binary.unwrap_or_else(binary);
-        let mut agent = Self::run(directory, binary, options.arguments, options.environment);
+        let (arguments, environment) = (options.arguments, options.environment);
+        let mut agent = Self::run(directory, ANY_PORT, binary, arguments, environment);
         if !options.unread_stdout {
             agent.read_stdout();
         }
@@ -103,13 +118,14 @@ impl Agent {
 
     fn run(
         directory: TempDir,
+        listen: &str,
         binary: PathBuf,
         arguments: Vec<String>,
         environment: Vec<(String, String)>,
     ) -> Self {
         let root = directory.path();
         let mut child = Command::new(&binary)
-            .args(["run", "--log", "debug", "--listen", "127.0.0.1:0", "--plugins"])
+            .args(["run", "--log", "debug", "--listen", listen, "--plugins"])
             .arg(root.join("plugins"))
             .arg("--config")
             .arg(root.join("dropsonde.toml"))
@@ -128,7 +144,8 @@ impl Agent {
         let log = gather(child.stderr.take().unwrap());
         let address = wait_for("the listen address", || {
             let lines = log.lock().unwrap();
-            let at = lines.iter().find_map(|line| line.strip_prefix("listening on http://"));
+            // In the log; a line of its own there is only where any port was asked for.
+            let at = lines.iter().find_map(|line| Some(line.split_once("listening on http://")?.1));
             assert!(at.is_some() || child.try_wait().unwrap().is_none(), "it ended: {lines:#?}");
             at.map(str::to_owned)
         });
@@ -323,6 +340,7 @@ impl Agent {
         let status = wait_for("its end", || self.child.try_wait().unwrap());
         Remains {
             directory: self.directory.take().unwrap(),
+            address: self.address.clone(),
             binary: self.binary.clone(),
             arguments: self.arguments.clone(),
             environment: self.environment.clone(),

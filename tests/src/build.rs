@@ -42,8 +42,17 @@ pub fn binary() -> PathBuf {
 }
 
 /// The bundled plugins, by name.
-pub const BUNDLED: [&str; 8] =
-    ["cpu", "memory", "network", "disk", "memory_bandwidth", "perf_events", "process", "hardware"];
+pub const BUNDLED: [&str; 9] = [
+    "cpu",
+    "memory",
+    "network",
+    "disk",
+    "memory_bandwidth",
+    "perf_events",
+    "process",
+    "hardware",
+    "pressure",
+];
 
 /// A bundled plugin, by name.
 pub fn plugin(name: &str) -> PathBuf {

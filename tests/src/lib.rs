@@ -5,6 +5,7 @@
 #![allow(missing_docs)]
 
 mod agent;
+mod browser;
 mod build;
 mod files;
 mod follow;
@@ -13,6 +14,7 @@ mod python;
 mod web_socket;
 
 pub use agent::{Agent, Options, Remains, is_running};
+pub use browser::Browser;
 pub use build::{BUNDLED, binary, fixture, plugin, target_dir, workspace};
 pub use files::{corrupt, replace_bytes};
 pub use follow::Follow;
