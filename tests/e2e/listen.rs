@@ -168,7 +168,7 @@ fn an_address_that_other_machines_reach_is_warned_of() {
 fn other_machines_steer_collectors_only_if_the_configuration_says_so() {
     for (actions, code) in [(None, 403), (Some("true"), 404), (Some("false"), 403)] {
         let directory = directory();
-        let mut command = command(directory.path(), "run", "0.0.0.0:0");
+        let mut command = command(directory.path(), &["run", "--listen", "0.0.0.0:0"]);
         command.envs(actions.map(|actions| ("DROPSONDE__HOST__ACTIONS", actions)));
         let agent = Running::spawn(command);
         let line = agent.logged("listening on http://0.0.0.0:");
