@@ -292,14 +292,14 @@ fn memory_of_clients_that_have_left_is_given_back() {
     let agent = pulse("every_ms = 1\nburst = 200");
     let resident = || Footprint::of(agent.pid()).resident_kib;
     let before = resident();
-    let clients: Vec<_> = (0..20)
+    let clients: Vec<_> = (0..80)
         .map(|_| agent.follow_without_reading("topic=events.pulse.beat&name=full&room=4096"))
         .collect();
     let full = wait_for("their queues to fill", || {
         let status = agent.json("/api/v1/status");
         let all = status["bus"]["subscriptions"].as_array().unwrap();
         let full = |one: &&Value| one["lost"]["overflow"].as_u64() > Some(0);
-        (all.iter().filter(full).count() == 20).then(resident)
+        (all.iter().filter(full).count() == 80).then(resident)
     });
     drop(clients);
     wait_for("memory to be given back", || {
