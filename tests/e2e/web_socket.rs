@@ -77,6 +77,8 @@ fn the_address_asks_as_that_of_a_stream_does() {
 fn a_message_that_makes_no_sense_is_told_why_and_changes_nothing() {
     let agent = steady();
     let mut socket = agent.web_socket("");
+    let answer =
+        |socket: &mut Socket| socket.until("an answer", |frame| frame["records"].is_null());
     socket.say(&json!({"subscribe": {"topic": "metrics.steady", "every": "1h"}, "id": 1}));
     socket.until("the first batch", has(1));
     for (message, id, text) in [
@@ -89,19 +91,19 @@ fn a_message_that_makes_no_sense_is_told_why_and_changes_nothing() {
         (r#"{"unsubscribe":2}"#, json!(2), "there is no subscription 2"),
     ] {
         socket.send(Message::text(message));
-        let answer = socket.until("an answer", |frame| frame["records"].is_null());
+        let answer = answer(&mut socket);
         let error = answer["error"].as_str().unwrap();
         assert!(answer["id"] == id && error.contains(text), "{message}: {answer}");
     }
     socket.send(Message::binary(vec![1, 2, 3]));
-    assert_eq!(socket.frame(), json!({"error": "messages are text, of JSON"}));
+    assert_eq!(answer(&mut socket), json!({"error": "messages are text, of JSON"}));
     assert_eq!(subscriptions(&agent).len(), 1);
     for id in 2..=32 {
         socket.say(&json!({"subscribe": {"topic": "host.>"}, "id": id}));
-        assert_eq!(socket.frame(), json!({"subscribed": id}));
+        assert_eq!(answer(&mut socket), json!({"subscribed": id}));
     }
     socket.say(&json!({"subscribe": {"topic": "host.>"}, "id": 33}));
-    let answer = socket.frame();
+    let answer = answer(&mut socket);
     assert!(answer["error"].as_str().unwrap().contains("32 subscriptions"), "{answer}");
 
     socket.send(Message::text("x".repeat(20_000)));

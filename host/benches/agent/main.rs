@@ -15,6 +15,7 @@ mod events;
 mod first_value;
 mod growth;
 mod latency;
+mod load;
 mod many;
 mod measure;
 mod memory;
@@ -49,7 +50,7 @@ pub(crate) struct Effort {
 type Group = (&'static str, fn(Effort) -> Vec<Row>);
 
 /// In the order of the path of a sample.
-const GROUPS: [Group; 18] = [
+const GROUPS: [Group; 19] = [
     ("call", call::rows),
     ("round-trip", round_trip::rows),
     ("six", rounds::rows),
@@ -65,6 +66,7 @@ const GROUPS: [Group; 18] = [
     ("memory", memory::rows),
     ("reload", reload::rows),
     ("many", many::rows),
+    ("load", load::rows),
     ("growth-collectors", growth::collectors),
     ("growth-subscribers", growth::subscribers),
     ("growth-rows", growth::rows),

@@ -81,7 +81,10 @@ trait Accept {
 impl Accept for TcpListener {
     type Connection = tokio::net::TcpStream;
     async fn accept(&self) -> io::Result<Self::Connection> {
-        self.accept().await.map(|(connection, _)| connection)
+        let (connection, _) = self.accept().await?;
+        // A frame does not wait for word of the one before; a client that has gone won't notice.
+        let _ = connection.set_nodelay(true);
+        Ok(connection)
     }
 }
 

@@ -2,15 +2,20 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, UnixListener, UnixSocket, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream};
 
 use crate::config::Listen;
 
 /// Connections that wait to be accepted, as many as tokio's own.
 const BACKLOG: u32 = 1024;
+
+/// What the kernel holds for a client that does not read, bytes; it takes twice as much (tcp(7)).
+/// By itself it would take megabytes, all of it out of date by the time that it is read.
+const SEND_BUFFER: u32 = 128 << 10;
 
 /// A bound socket.
 pub(crate) enum Listener {
@@ -28,7 +33,16 @@ pub(crate) struct SocketFile {
 impl Listener {
     pub(crate) async fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
-            Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
+            Listen::Tcp(address) => {
+                let socket = match address {
+                    SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                    SocketAddr::V6(_) => TcpSocket::new_v6()?,
+                };
+                socket.set_reuseaddr(true)?; // connections of before don't keep it from starting
+                socket.set_send_buffer_size(SEND_BUFFER)?;
+                socket.bind(*address)?;
+                socket.listen(BACKLOG).map(Self::Tcp)
+            }
             Listen::Unix(path) => {
                 remove_stale(path).await?;
                 let socket = UnixSocket::new_stream()?;
