@@ -113,7 +113,7 @@ impl World {
 
     /// All rows, as text with `|` between the values.
     async fn rows(&self, sql: &str) -> Vec<String> {
-        let rows = self.ask(Query::new(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let rows = self.ask(patient(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         rows.iter().map(|row| row.iter().map(text).collect::<Vec<_>>().join("|")).collect()
     }
 
@@ -126,11 +126,16 @@ impl World {
     }
 
     async fn error(&self, sql: &str) -> QueryError {
-        match self.ask(Query::new(sql)).await {
+        match self.ask(patient(sql)).await {
             Ok(rows) => panic!("{sql}: {rows:?}"),
             Err(error) => error,
         }
     }
+}
+
+/// With as much time as there is, for a busy machine.
+fn patient(sql: &str) -> Query {
+    Query { timeout: super::LONGEST, ..Query::new(sql) }
 }
 
 fn text(cell: &Cell) -> String {
