@@ -316,7 +316,8 @@ fn a_reload_says_what_it_changed_and_what_is_wrong() {
     agent.told(&["reload"]);
     agent.until("steady", "slower", |collector| collector["interval_seconds"] == 3.0);
     agent.configure("[collectors.steady]\nintervall = \"3s\"\n");
-    let refusal = agent.refused(1, &["reload"]);
+    let refusal = agent.refused(78, &["reload"]);
+    assert!(agent.told(&["list"]).contains("configuration rejected: "));
     assert!(refusal.contains("dropsonde.toml:2:1") && refusal.contains("`interval`?"), "{refusal}");
     assert_eq!(agent.collector("steady").unwrap()["interval_seconds"], 3.0);
 }
@@ -363,6 +364,83 @@ fn nonsense_on_the_socket_concerns_nobody_else() {
     agent.told(&["get", "steady"]);
 }
 
+/// Whoever asks for what can't be is answered at once, in words that reach it.
+#[test]
+fn a_name_without_end_delays_nobody() {
+    let agent = steady();
+    let name = "y".repeat(100_000);
+    for arguments in [&["get", &name][..], &["describe", &name], &["explain", &name]] {
+        let refusal = agent.refused(1, arguments);
+        assert!(refusal.contains("it has 100000 bytes; a name has 512 at most"), "{refusal}");
+    }
+    for arguments in [&["restart", &name][..], &["pace", &name, "1s"], &["log", &name]] {
+        let refusal = agent.refused(1, arguments);
+        assert!(refusal.contains("collector: it has 100000 bytes"), "{refusal}");
+    }
+    let refusal = agent.refused(1, &["tap", &name]);
+    assert!(refusal.contains("a topic has 512 at most"), "{refusal}");
+    let refusal = agent.refused(1, &["tap", "--where", &name]);
+    assert!(refusal.contains("a predicate has 4096 bytes at most"), "{refusal}");
+    let refusal = agent.refused(1, &["get", &name[..500]]);
+    assert!(refusal.contains("a name has 128 bytes at most"), "{refusal}");
+}
+
+#[test]
+fn what_is_asked_of_a_collector_that_does_not_run_says_so() {
+    let agent = steady();
+    agent.told(&["tap", "--limit", "1", "steady"]); // a name does as well as a topic
+    agent.told(&["disable", "steady"]);
+    agent.until("steady", "stopped", |collector| collector["phase"] == "stopped");
+    let why = "its collector is `steady`: it is disabled";
+    for arguments in
+        [&["get", "steady.parts"][..], &["tap", "metrics.steady"], &["describe", "steady"]]
+    {
+        let refusal = wait_for("the end of its streams", || {
+            let output = agent.ask(arguments);
+            (!output.status.success()).then(|| String::from_utf8(output.stderr).unwrap())
+        });
+        assert!(refusal.contains(why), "{arguments:?}: {refusal}");
+    }
+    let refusal = agent.refused(1, &["describe", "metrics.nothing.>"]);
+    assert!(refusal.contains("no stream matches `metrics.nothing.>`; topics begin"), "{refusal}");
+    let tap = Going::start(&agent, &["tap", "network.>"]);
+    tap.complaint("nothing matches `network.>` yet");
+}
+
+#[test]
+fn orders_stand_in_the_list_and_in_the_log() {
+    let agent = Agent::with_plugins("", &[&fixture("steady_v1"), &fixture("pulse")]);
+    agent.running("steady");
+    agent.running_or_started("pulse");
+    agent.told(&["pace", "steady", "2s", "--for", "1h"]);
+    assert!(agent.told(&["list"]).contains("\n  paced: each 2 s, for 3"));
+    agent.told(&["restart", "steady"]);
+    let log = agent.told(&["log", "steady"]);
+    assert!(
+        log.contains("by request: each 2s for 1h") && log.contains("restarted by request"),
+        "{log}"
+    );
+    let refusal = agent.refused(1, &["pace", "pulse", "1s"]);
+    assert!(refusal.contains("`pulse` is an event source: it has no interval"), "{refusal}");
+    let refusal = agent.refused(2, &["pace", "steady", "200years"]);
+    assert!(refusal.contains("100 years at most"), "{refusal}");
+}
+
+/// In a directory that others may write to, the socket may be anybody's.
+#[test]
+fn a_default_socket_in_a_directory_of_others_is_not_trusted() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let output = Command::new(binary())
+        .args(["get", "cpu"])
+        .env("RUNTIME_DIRECTORY", directory.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(69), "{text}");
+    assert!(text.contains("is not this user's alone; name the socket by --control"), "{text}");
+}
+
 #[test]
 fn completions_name_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
@@ -373,6 +451,15 @@ fn completions_name_the_commands() {
             assert!(script.contains(command), "{shell}: {command}");
         }
     }
+    // A reader that has gone has read enough.
+    let mut child = Command::new(binary())
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait_with_output().unwrap().status.success());
 }
 
 #[test]

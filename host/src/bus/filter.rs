@@ -13,6 +13,9 @@ use thiserror::Error;
 
 use crate::model::{Batch, StreamInfo, Value};
 
+/// Longest predicate, in bytes: it is evaluated for each record.
+const MAX_TEXT: usize = 4096;
+
 /// A predicate over the columns of a record.
 ///
 /// ```text
@@ -108,6 +111,11 @@ impl FromStr for Filter {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, FilterError> {
+        if text.len() > MAX_TEXT {
+            let shown: String = text.chars().take(40).collect();
+            let what = format!("a predicate has {MAX_TEXT} bytes at most, this one {}", text.len());
+            return Err(FilterError { text: shown + "…", at: 1, what });
+        }
         let predicate = parse::predicate(text).map_err(|(at, what)| FilterError {
             text: text.to_owned(),
             at: at + 1,

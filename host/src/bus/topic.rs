@@ -6,6 +6,9 @@ use std::str::FromStr;
 use serde::Serialize;
 use thiserror::Error;
 
+/// Longest topic, and pattern of topics, in bytes.
+const MAX_TOPIC: usize = 512;
+
 /// A pattern over dot-separated topics: `*` stands for one token, `>` at the end for one or
 /// more. (NATS, "Subject-Based Messaging".)
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,6 +27,9 @@ enum Token {
 /// Why a text is no pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PatternError {
+    /// Longer than any topic.
+    #[error("it has {0} bytes; a topic has {MAX_TOPIC} at most")]
+    TooLong(usize),
     /// Two dots in a row, or one at an end.
     #[error("`{0}` has an empty token; write `metrics.cpu`, `metrics.*` or `metrics.>`")]
     EmptyToken(String),
@@ -65,6 +71,9 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
+        if text.len() > MAX_TOPIC {
+            return Err(PatternError::TooLong(text.len()));
+        }
         let mut tokens = Vec::new();
         for token in text.split('.') {
             if tokens.last() == Some(&Token::Rest) {

@@ -13,6 +13,8 @@ pub(super) type Ended = Result<(), ExitCode>;
 
 /// Longest that the first answer is waited for without a word on standard error.
 const SILENCE: Duration = Duration::from_secs(1);
+/// Longest that it is waited for at all: collectors have less for a round.
+const LONGEST: Duration = Duration::from_secs(60);
 /// Exit code of a command that a signal ended, by custom of shells: 128 and SIGINT.
 const INTERRUPTED: u8 = 130;
 
@@ -31,6 +33,9 @@ impl Target {
             return Ok(given.into()); // whatever the configuration says
         }
         let config = Config::load(&sources).map_err(|errors| fail(EX_CONFIG, errors))?;
+        config.control.check().map_err(|why| {
+            fail(EX_UNAVAILABLE, format_args!("{why}; name the socket by --control"))
+        })?;
         let path = config.control.path().map(std::path::Path::to_owned);
         path.ok_or_else(|| {
             fail(
@@ -64,10 +69,19 @@ pub(super) fn refused(error: impl Into<ClientError>) -> ExitCode {
     let error = error.into();
     let code = match &error {
         ClientError::NoAgent { .. } | ClientError::NotAllowed(_) => EX_UNAVAILABLE,
-        ClientError::Refused(status) if status.code() == tonic::Code::Unavailable => EX_UNAVAILABLE,
+        ClientError::Refused(status) if is_broken(status) => {
+            let text = format_args!("the agent has gone: {}", status.message());
+            return fail(EX_UNAVAILABLE, text);
+        }
         ClientError::Refused(_) => 1,
     };
     fail(code, error)
+}
+
+/// Whether there was no answer, or not all of it: the agent itself never says these.
+fn is_broken(status: &tonic::Status) -> bool {
+    use tonic::Code;
+    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled)
 }
 
 /// Waits for an answer; one that takes long is told of, where somebody looks.
@@ -82,6 +96,10 @@ pub(super) async fn patiently<T, E: Into<ClientError>>(
     let answer = loop {
         match tokio::time::timeout(SILENCE, &mut answer).await {
             Ok(answer) => break answer,
+            Err(_) if start.elapsed() >= LONGEST => {
+                let text = format!("the agent has not answered within {} s", LONGEST.as_secs());
+                return Err(fail(EX_UNAVAILABLE, text));
+            }
             Err(_) if terminal => {
                 told = true;
                 let waited = start.elapsed().as_secs();

@@ -5,11 +5,14 @@ use std::process::ExitCode;
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-use super::Target;
 use super::ask::{Ended, patiently, put, put_json};
 use super::table::Table;
+use super::{Target, fail};
 use crate::rpc::client::Client;
 use crate::rpc::proto::{ColumnInfo, ListStreamsRequest, Role, Stream};
+
+/// What topics begin with.
+pub(super) const PREFIXES: &str = "topics begin with metrics., events., health. or host.";
 
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -32,6 +35,10 @@ async fn ask(client: Client, args: &Args) -> Ended {
     let mut rpc = client.rpc();
     let streams =
         patiently("streams", rpc.list_streams(ListStreamsRequest { topic })).await?.into_inner();
+    if streams.streams.is_empty() {
+        let what = args.stream.as_deref().unwrap_or(">");
+        return Err(fail(1, format_args!("no stream matches `{what}`; {PREFIXES}")));
+    }
     if args.json {
         return put_json(&streams.streams.iter().map(as_json).collect());
     }

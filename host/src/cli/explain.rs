@@ -75,6 +75,12 @@ fn print(stream: &Json) {
             text(&collector["rows_left_out"]),
         ),
     );
+    if let Some(interval) = collector["paced"]["interval_seconds"].as_f64() {
+        let left = collector["paced"]["remaining_seconds"].as_f64();
+        let left =
+            left.map_or("until the agent ends".into(), |left| format!("for {left:.0} s more"));
+        line("paced", format!("each {interval} s by request, {left}"));
+    }
     if let Some(error) = collector["last_error"].as_str() {
         line("last error", error.to_owned());
     }

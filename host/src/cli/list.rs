@@ -41,6 +41,8 @@ struct Row {
 struct List {
     /// Control socket of the agent that was asked; none runs if null.
     host: Option<String>,
+    /// Why the configuration as it stands in the files is not in use.
+    config_rejection: Option<String>,
     plugins: Vec<Row>,
 }
 
@@ -80,7 +82,9 @@ pub(super) fn list(args: &ListArgs) -> ExitCode {
     for row in &mut rows {
         row.rejection = row.rejection.take().or(row.distrust.take());
     }
-    let list = List { host: running.map(|host| host.socket), plugins: rows };
+    let rejection = running.as_ref().map(|host| host.status.config_rejection.clone());
+    let config_rejection = rejection.filter(|rejection| !rejection.is_empty());
+    let list = List { host: running.map(|host| host.socket), config_rejection, plugins: rows };
     let printed = if args.json {
         serde_json::to_value(&list).map_err(|error| fail(1, error)).and_then(|json| put_json(&json))
     } else {
@@ -132,11 +136,17 @@ impl Running {
     /// The host that runs, if one does.
     fn find(control: &Control) -> Result<Option<Self>, ExitCode> {
         let Some(path) = control.path() else { return Ok(None) };
+        if let Err(why) = control.check() {
+            super::complain(format_args!("dropsonde: {why}"));
+            return Ok(None);
+        }
         let runtime = runtime().map_err(|error| fail(1, error))?;
         runtime.block_on(async {
             let client = match Client::connect(path).await {
                 Ok(client) => client,
-                Err(ClientError::NoAgent { .. }) => return Ok(None),
+                Err(ClientError::NoAgent { .. }) if matches!(control, Control::Default(_)) => {
+                    return Ok(None);
+                }
                 Err(error) => {
                     super::complain(format_args!("dropsonde: {error}"));
                     return Ok(None);
@@ -215,6 +225,7 @@ fn as_json(from: &Collector) -> Json {
         "required": from.required,
         "interval_seconds": seconds(&from.interval),
         "paced_interval_seconds": seconds(&from.paced_interval),
+        "paced_remaining_seconds": seconds(&from.paced_remaining),
         "streams": from.streams,
         "batches": from.batches,
         "missed_ticks": from.missed_ticks,
@@ -261,7 +272,11 @@ fn shown(list: &List) -> String {
         }
     }
     let mut text = match &list.host {
-        Some(socket) => format!("agent at {socket}\n"),
+        Some(socket) => {
+            let rejection = list.config_rejection.as_deref().unwrap_or_default();
+            let lines = rejection.lines().map(|line| format!("configuration rejected: {line}\n"));
+            format!("agent at {socket}\n{}", lines.collect::<String>())
+        }
         None => "no agent runs; what the files say:\n".to_owned(),
     };
     for (index, line) in table.render().lines().enumerate() {
@@ -292,6 +307,11 @@ fn remarks_of(collector: &Json) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(moved) = collector["moved"].as_str() {
         remarks.push(format!("moved to a process: {moved}"));
+    }
+    if let Some(interval) = collector["paced_interval_seconds"].as_f64() {
+        let remaining = collector["paced_remaining_seconds"].as_f64();
+        let remaining = remaining.map_or(String::new(), |left| format!(", for {left:.0} s more"));
+        remarks.push(format!("paced: each {interval} s{remaining}"));
     }
     let missing = collector["sandbox"]["missing"].as_array();
     for missing in missing.into_iter().flatten().filter_map(Json::as_str) {

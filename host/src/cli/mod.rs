@@ -173,6 +173,13 @@ impl Common {
     }
 }
 
+/// A time that a person gives; a hundred years at most, which the messages have room for.
+fn span(text: &str) -> Result<std::time::Duration, String> {
+    let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let most = std::time::Duration::from_secs(100 * 365 * 24 * 3600);
+    if span > most { Err("100 years at most".to_owned()) } else { Ok(span) }
+}
+
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
@@ -191,9 +198,9 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => steer::reload(&args),
         Command::Log(args) => steer::log(&args),
         Command::Completions(args) => {
-            let mut command = Cli::command();
-            clap_complete::generate(args.shell, &mut command, "dropsonde", &mut std::io::stdout());
-            ExitCode::SUCCESS
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "dropsonde", &mut script);
+            ask::put(&String::from_utf8_lossy(&script)).err().unwrap_or(ExitCode::SUCCESS)
         }
         Command::Validate(args) => validate::validate(&args),
     }

@@ -33,13 +33,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", value_parser = pause)]
     watch: Option<Duration>,
     /// Read anew what is older than that.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = super::span)]
     max_age: Option<Duration>,
     /// Most rows, up to 1000000 [default: 10000].
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Longest that the query may take, up to 60s [default: 5s].
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = super::span)]
     timeout: Option<Duration>,
     #[command(flatten)]
     target: Target,
@@ -49,7 +49,7 @@ pub(super) struct Args {
 }
 
 fn pause(text: &str) -> Result<Duration, String> {
-    let pause = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let pause = super::span(text)?;
     if pause < SHORTEST { Err("the shortest is 100ms".into()) } else { Ok(pause) }
 }
 

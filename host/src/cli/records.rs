@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, ValueEnum};
 
 use super::ask::{Ended, patiently, put, refused};
+use super::describe::PREFIXES;
 use super::{Target, complain, table};
 use crate::rpc::client::{Client, Event};
-use crate::rpc::proto::{self, SubscribeRequest};
+use crate::rpc::proto::{self, ListStreamsRequest, SubscribeRequest};
 use crate::sink::json;
 
 #[derive(Args)]
@@ -19,7 +20,7 @@ pub(super) struct TapArgs {
     topics: Vec<String>,
     /// One batch of each `metrics.*` stream per interval; that often it is read, if it is not
     /// anyway.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = super::span)]
     every: Option<Duration>,
     /// Records for which a predicate is true: `interface != 'lo' and bytes_recv_per_sec > 1e6`.
     #[arg(long = "where", value_name = "PREDICATE")]
@@ -56,7 +57,7 @@ pub(super) struct GetArgs {
     /// `network.interfaces`, or its topic.
     stream: String,
     /// Read it anew if it is older than that.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = super::span)]
     max_age: Option<Duration>,
     #[command(flatten)]
     target: Target,
@@ -68,7 +69,7 @@ pub(super) struct GetArgs {
 #[derive(Args)]
 pub(super) struct SnapshotArgs {
     /// Read anew what is older than that.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = super::span)]
     max_age: Option<Duration>,
     #[command(flatten)]
     target: Target,
@@ -98,6 +99,14 @@ impl TapArgs {
 }
 
 async fn follow(client: Client, args: &TapArgs) -> Ended {
+    for topic in args.topics.iter().filter(|topic| topic.contains(['*', '>'])) {
+        let request = ListStreamsRequest { topic: topic.clone() };
+        // What can't be read is refused below.
+        let streams = client.rpc().list_streams(request).await.map(tonic::Response::into_inner);
+        if streams.is_ok_and(|reply| reply.streams.is_empty()) {
+            complain(format_args!("dropsonde: nothing matches `{topic}` yet; {PREFIXES}"));
+        }
+    }
     let mut following = client.follow(args.request());
     while let Some(event) = following.next().await.map_err(refused)? {
         match event {

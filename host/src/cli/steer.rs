@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use serde_json::json;
 
-use super::Target;
 use super::ask::{Ended, patiently, put, put_json, refused};
+use super::{EX_CONFIG, Target, fail};
 use crate::rpc::client::Client;
 use crate::rpc::proto::{
     LogLine, ReloadRequest, RestartRequest, SetEnabledRequest, SetIntervalRequest, TailLogRequest,
@@ -29,10 +29,10 @@ pub(super) struct PaceArgs {
     /// Name of the collector.
     collector: String,
     /// The interval, 10ms or more; its own again if left out.
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(value_parser = super::span)]
     interval: Option<Duration>,
     /// For how long [default: until the agent ends].
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, requires = "interval")]
+    #[arg(long = "for", value_name = "TIME", value_parser = super::span, requires = "interval")]
     lasting: Option<Duration>,
     #[command(flatten)]
     target: Target,
@@ -110,7 +110,13 @@ pub(super) fn pace(args: &PaceArgs) -> ExitCode {
 
 pub(super) fn reload(args: &ReloadArgs) -> ExitCode {
     args.target.ask(async |client: Client| {
-        let reply = patiently("the reload", client.rpc().reload(ReloadRequest {})).await?;
+        let reply = client.rpc().reload(ReloadRequest {}).await;
+        if let Err(status) = &reply
+            && status.code() == tonic::Code::FailedPrecondition
+        {
+            return Err(fail(EX_CONFIG, status.message())); // as `validate` has it
+        }
+        let reply = patiently("the reload", async { reply }).await?;
         let reply = reply.into_inner();
         if args.json {
             return put_json(&json!({

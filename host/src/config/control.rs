@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -47,7 +48,18 @@ impl Control {
         let shown = directory.display();
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| format!("can't make {shown}: {error}"))?;
-        // In a directory that all may write to, somebody else may have been first.
+        self.check()
+    }
+
+    /// Whether the directory of the default socket is this user's alone: in one that all may
+    /// write to, somebody else may have been first. What is not there is not another's.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Self::Default(path) = self else { return Ok(()) };
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let shown = directory.display();
+        if fs::symlink_metadata(directory).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+            return Ok(());
+        }
         let meta = fs::symlink_metadata(directory).map_err(|error| format!("{shown}: {error}"))?;
         let own = rustix::process::geteuid().as_raw();
         if !meta.is_dir() || (meta.uid() != own && meta.uid() != 0) || meta.mode() & 0o022 != 0 {

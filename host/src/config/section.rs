@@ -84,8 +84,14 @@ impl<'a> Section<'a> {
     }
 }
 
+/// Longest word that another may be near to: likeness takes time by the square of the length.
+const LONGEST_WORD: usize = 128;
+
 /// The nearest right word, or all of them.
 pub(crate) fn suggestion(word: &str, known: &[&str]) -> String {
+    if word.len() > LONGEST_WORD {
+        return format!("a name has {LONGEST_WORD} bytes at most"); // nothing is near it
+    }
     let nearest = known
         .iter()
         .map(|known| (strsim::jaro_winkler(word, known), known))

@@ -32,6 +32,9 @@ pub enum SteerError {
     /// It is disabled.
     #[error("the collector `{0}` is disabled; enable it first")]
     Disabled(String),
+    /// It reports what happens, as it happens.
+    #[error("the collector `{0}` is an event source: it has no interval")]
+    NoRounds(String),
     /// An interval shorter than the schedule's grid.
     #[error(
         "the shortest interval is {}",

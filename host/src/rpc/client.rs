@@ -59,7 +59,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The socket is another user's.
-    #[error("the agent at {0} is another user's; ask as that user")]
+    #[error("{0} may not be opened by this user: the agent, or the directory, is another's")]
     NotAllowed(PathBuf),
     /// The agent refused the request; nothing was changed.
     #[error("{}", .0.message())]

@@ -11,9 +11,17 @@ use crate::model::{Batch, StreamInfo, Value};
 use crate::query::table_of;
 use crate::slot::SlotStatus;
 
-/// A duration from a client; negative ones and those without end are refused.
+/// Longest duration that means anything here: a hundred years.
+const LONGEST: u64 = 100 * 365 * 24 * 3600;
+
+/// A duration from a client.
 pub(super) fn duration(from: prost_types::Duration, name: &str) -> Result<Duration, String> {
-    Duration::try_from(from).map_err(|_| format!("{name}: it is negative"))
+    let (seconds, nanos) = (u64::try_from(from.seconds), u32::try_from(from.nanos));
+    match (seconds, nanos) {
+        (Ok(seconds @ ..=LONGEST), Ok(nanos @ ..=999_999_999)) => Ok(Duration::new(seconds, nanos)),
+        (Ok(_), Ok(..=999_999_999)) => Err(format!("{name}: 100 years at most")),
+        _ => Err(format!("{name}: it is negative, or has more than 999,999,999 nanoseconds")),
+    }
 }
 
 fn to_duration(from: Duration) -> Option<prost_types::Duration> {
@@ -228,5 +236,21 @@ fn items(value: Value<'_>) -> Vec<String> {
     match value {
         Value::List(items) => items.split_terminator('\0').map(str::to_owned).collect(),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_that_make_no_sense_are_refused_whatever_they_are() {
+        let read = |seconds, nanos| duration(prost_types::Duration { seconds, nanos }, "max_age");
+        assert_eq!(read(1, 500_000_000), Ok(Duration::from_millis(1500)));
+        let wrong =
+            [(-1, 0), (0, -1), (i64::MIN, i32::MIN), (1, i32::MAX), (i64::MAX, 0), (i64::MIN, 0)];
+        for (seconds, nanos) in wrong {
+            assert!(read(seconds, nanos).unwrap_err().starts_with("max_age: "));
+        }
     }
 }

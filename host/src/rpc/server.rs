@@ -31,7 +31,8 @@ pub(crate) async fn serve(
 ) {
     let (health, health_service) = health_reporter();
     health.set_serving::<ControlServer<Server>>().await;
-    let mut routes = Routes::new(ControlServer::new(Server { host })).add_service(health_service);
+    let control = ControlServer::new(Server { host }).max_decoding_message_size(LARGEST_REQUEST);
+    let mut routes = Routes::new(control).add_service(health_service);
     let described = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
@@ -54,7 +55,9 @@ fn steered(error: SteerError) -> Status {
     let text = error.to_string();
     match error {
         SteerError::Unknown { .. } => Status::not_found(text),
-        SteerError::Absent { .. } | SteerError::Disabled(_) => Status::failed_precondition(text),
+        SteerError::Absent { .. } | SteerError::Disabled(_) | SteerError::NoRounds(_) => {
+            Status::failed_precondition(text)
+        }
         SteerError::TooShort => Status::invalid_argument(text),
         SteerError::Ended => Status::unavailable(text),
     }
@@ -64,21 +67,29 @@ fn asked(from: Option<prost_types::Duration>, name: &str) -> Result<Option<Durat
     from.map(|from| convert::duration(from, name)).transpose().map_err(Status::invalid_argument)
 }
 
+/// Longest name that is looked for, in bytes.
+const LONGEST_NAME: usize = 512;
+/// Largest request, in bytes: SQL may have 64 KiB.
+const LARGEST_REQUEST: usize = 128 << 10;
+
+fn name<'a>(given: &'a str, field: &str) -> Result<&'a str, Status> {
+    if given.len() <= LONGEST_NAME {
+        return Ok(given);
+    }
+    let text = format!("{field}: it has {} bytes; a name has {LONGEST_NAME} at most", given.len());
+    Err(Status::invalid_argument(text))
+}
+
 impl Server {
     /// The topic of a stream that is asked for by topic or by name.
     fn topic(&self, asked: &str) -> Result<String, Status> {
-        let streams = self.host.bus().streams();
-        let found = streams.iter().find(|stream| stream.topic == asked || stream.name == asked);
-        found.map(|stream| stream.topic.clone()).ok_or_else(|| {
-            let known: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
-            Status::not_found(format!(
-                "there is no stream `{asked}`; {}",
-                suggestion(asked, &known)
-            ))
-        })
+        let asked = name(asked, "stream")?;
+        let found = streams::topic_of(&self.host, asked);
+        found.ok_or_else(|| Status::not_found(streams::absent(&self.host, asked)))
     }
 
     fn knows(&self, collector: &str) -> Result<(), Status> {
+        name(collector, "collector")?;
         let collectors = self.host.status().collectors;
         if collectors.iter().any(|known| known.name == collector) {
             return Ok(());
@@ -104,6 +115,7 @@ impl Control for Server {
         request: Request<proto::ListStreamsRequest>,
     ) -> Answer<proto::ListStreamsReply> {
         let asked = request.into_inner().topic;
+        name(&asked, "topic")?;
         let mut streams = self.host.bus().streams();
         if !asked.is_empty() {
             let pattern: Pattern = asked
@@ -158,10 +170,12 @@ impl Control for Server {
         &self,
         request: Request<proto::ExplainRequest>,
     ) -> Answer<proto::ExplainReply> {
-        let name = request.into_inner().name;
-        let found = explain::explain(&self.host, &name, clock::monotonic());
+        let asked = request.into_inner().name;
+        name(&asked, "name")?;
+        let found = explain::explain(&self.host, &asked, clock::monotonic());
         if found.is_empty() {
-            let text = format!("nothing is called `{name}`; `describe` shows streams and columns");
+            let why = streams::absent(&self.host, &asked);
+            let text = format!("nothing is called `{asked}`; {why}");
             return Err(Status::not_found(text));
         }
         let json = serde_json::Value::from(found).to_string();
@@ -178,7 +192,10 @@ impl Control for Server {
         &self,
         request: Request<proto::RestartRequest>,
     ) -> Answer<proto::RestartReply> {
-        self.host.restart(&request.into_inner().collector).await.map_err(steered)?;
+        self.host
+            .restart(name(&request.into_inner().collector, "collector")?)
+            .await
+            .map_err(steered)?;
         Ok(Response::new(proto::RestartReply {}))
     }
 
@@ -187,6 +204,7 @@ impl Control for Server {
         request: Request<proto::SetEnabledRequest>,
     ) -> Answer<proto::SetEnabledReply> {
         let proto::SetEnabledRequest { collector, enabled } = request.into_inner();
+        name(&collector, "collector")?;
         let changed = self.host.set_enabled(&collector, enabled).await.map_err(steered)?;
         Ok(Response::new(proto::SetEnabledReply { changed }))
     }
@@ -200,6 +218,7 @@ impl Control for Server {
         if interval.is_none() && lasting.is_some() {
             return Err(Status::invalid_argument("lasting goes with interval"));
         }
+        name(&collector, "collector")?;
         self.host.set_interval(&collector, interval, lasting).await.map_err(steered)?;
         Ok(Response::new(proto::SetIntervalReply {}))
     }

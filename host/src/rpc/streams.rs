@@ -11,6 +11,7 @@ use tonic::Status;
 use super::convert;
 use super::proto::{self, subscribe_reply::Kind};
 use crate::bus::{Losses, Overflow, Subscribe, Subscription};
+use crate::config::suggestion;
 use crate::control::{Host, LogLine};
 use crate::schedule::MIN_INTERVAL;
 use crate::sink::asked;
@@ -18,13 +19,22 @@ use crate::sink::asked;
 /// Batches that may wait for a client, unless it says otherwise.
 const ROOM: usize = 1024;
 
+/// Patterns that one subscription may have: each is compared with each topic.
+const MOST_TOPICS: usize = 64;
+
 /// Reads a request to subscribe; nothing has happened if it is wrong.
 pub(super) fn subscription(
     host: &Host,
     from: &proto::SubscribeRequest,
 ) -> Result<Subscribe, Status> {
     let wrong = |what: String| Status::invalid_argument(what);
-    let mut topics = from.topics.iter().map(String::as_str);
+    if from.topics.len() > MOST_TOPICS {
+        return Err(wrong(format!("topics: {MOST_TOPICS} at most")));
+    }
+    // What `describe` lists is a name; what is subscribed to is a topic.
+    let topics = from.topics.iter().map(|asked| topic_of(host, asked).unwrap_or(asked.clone()));
+    let topics: Vec<String> = topics.collect();
+    let mut topics = topics.iter().map(String::as_str);
     let topic = |error| wrong(format!("topics: {error}"));
     let mut request = Subscribe::to(topics.next().unwrap_or(">")).map_err(topic)?;
     for pattern in topics {
@@ -65,9 +75,39 @@ pub(super) fn subscription(
     let request = request.sample(from.sample).overflow(overflow);
     asked::exists(host.bus(), &request).map_err(|error| match error {
         asked::AskedError::Wrong(what) => Status::invalid_argument(what),
-        asked::AskedError::Unknown(what) => Status::not_found(what),
+        asked::AskedError::Unknown(what) => {
+            let gone =
+                request.patterns().iter().find_map(|pattern| stopped(host, &pattern.to_string()));
+            Status::not_found(gone.unwrap_or(what))
+        }
     })?;
     Ok(request)
+}
+
+/// The topic of a stream that is asked for by topic or by name.
+pub(super) fn topic_of(host: &Host, asked: &str) -> Option<String> {
+    let streams = host.bus().streams();
+    let found = streams.iter().find(|stream| stream.topic == asked || stream.name == asked);
+    found.map(|stream| stream.topic.clone())
+}
+
+/// Why there is no stream of a name.
+pub(super) fn absent(host: &Host, asked: &str) -> String {
+    stopped(host, asked).unwrap_or_else(|| {
+        let streams = host.bus().streams();
+        let known: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
+        format!("there is no stream `{asked}`; {}", suggestion(asked, &known))
+    })
+}
+
+/// That the collector whose stream it would be does not run.
+fn stopped(host: &Host, asked: &str) -> Option<String> {
+    let name = asked.strip_prefix("metrics.").or(asked.strip_prefix("events.")).unwrap_or(asked);
+    let collector = name.split('.').next()?;
+    let collectors = host.status().collectors;
+    let collector = collectors.into_iter().find(|known| known.name == collector && !known.ready)?;
+    let why = collector.reason.unwrap_or_else(|| "it does not run".to_owned());
+    Some(format!("there is no stream `{asked}` now; its collector is `{}`: {why}", collector.name))
 }
 
 /// Batches as they come.
@@ -102,7 +142,10 @@ impl Client {
             let batch = tokio::select! {
                 biased; // what came before the end is sent
                 batch = self.batches.recv() => batch,
-                () = self.host.ended() => return None,
+                () = self.host.ended() => {
+                    self.left = 0;
+                    return Some(Err(Status::unavailable("the agent has ended")));
+                }
             };
             let lost = self.batches.status().lost;
             if lost != self.told {
@@ -137,7 +180,10 @@ pub(super) fn log(
                     Err(RecvError::Lagged(count)) => lost += count,
                     Err(RecvError::Closed) => return None,
                 },
-                () = host.ended() => return None,
+                () = host.ended() => {
+                    let ended = Status::unavailable("the agent has ended");
+                    return Some((Err(ended), (host, last, None)));
+                }
             }
         };
         Some((Ok(log_line(line, lost)), (host, last, live)))

@@ -2,6 +2,7 @@
 //! waits for ever. What they take of descriptors must leave enough for the agent itself.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -74,7 +77,7 @@ pub(crate) async fn serve(
 
 /// Where connections come from.
 trait Accept {
-    type Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Connection: AsyncRead + AsyncWrite + AsFd + Unpin + Send + Sync + 'static;
     async fn accept(&self) -> io::Result<Self::Connection>;
 }
 
@@ -132,14 +135,38 @@ async fn accept(
             request.extensions_mut().insert(place.clone());
             router.call(request)
         });
-        let connection = http.serve_connection_with_upgrades(TokioIo::new(connection), service);
-        let served = under_way.watch(connection.into_owned());
-        tokio::spawn(async move { drop(served.await) }); // how it ends is the client's affair
+        let (http, watcher) = (http.clone(), under_way.watcher());
+        tokio::spawn(async move {
+            if let Protocol::Grpc = protocol
+                && !matches!(tokio::time::timeout(HEAD, greeted(&connection)).await, Ok(true))
+            {
+                return;
+            }
+            let connection = http.serve_connection_with_upgrades(TokioIo::new(connection), service);
+            drop(watcher.watch(connection.into_owned()).await); // its end is the client's affair
+        });
     }
     drop(listener);
     under_way.shutdown().await;
     // WebSockets are not under way as HTTP; all places are free when the last one has ended.
     let _ = room.acquire_many(u32::try_from(most).unwrap_or(u32::MAX)).await;
+}
+
+/// Whether a client has begun as HTTP/2 does: 24 bytes (RFC 9113, section 3.4). The library waits
+/// for them without end. They are looked at and left where they are.
+async fn greeted(connection: &impl AsFd) -> bool {
+    let mut preface = [0; 24];
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match recv(connection, &mut preface, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((24, _)) => return true,
+            Ok((0, _)) => return false,
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => return false,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
 }
 
 fn builder(protocol: Protocol) -> auto::Builder<TokioExecutor> {

@@ -83,6 +83,7 @@ fn collector(status: &Status, name: &str) -> Json {
             "isolation": collector.isolation,
             "moved": collector.moved,
             "interval_seconds": collector.interval_seconds,
+            "paced": collector.paced,
             "restarts": collector.restarts,
             "missed_ticks": collector.missed_ticks,
             "rows_left_out": collector.rows_left_out,

@@ -42,7 +42,9 @@ async fn steer(
 fn code_of(error: &SteerError) -> StatusCode {
     match error {
         SteerError::Unknown { .. } => StatusCode::NOT_FOUND,
-        SteerError::Absent { .. } | SteerError::Disabled(_) => StatusCode::CONFLICT,
+        SteerError::Absent { .. } | SteerError::Disabled(_) | SteerError::NoRounds(_) => {
+            StatusCode::CONFLICT
+        }
         SteerError::TooShort => StatusCode::BAD_REQUEST,
         SteerError::Ended => StatusCode::SERVICE_UNAVAILABLE,
     }

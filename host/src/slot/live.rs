@@ -101,7 +101,9 @@ pub(crate) fn begin(
     if spec.sandbox {
         // A thread has no sandbox.
         if isolation == Isolation::Process && services.is_new_refusal(&spec.name, &refused) {
-            warn_of_refused(spec, &image.manifest.capabilities, &refused);
+            let text = refused_capabilities(spec, &image.manifest.capabilities, &refused);
+            tracing::warn!(collector = &*spec.name, "{text}");
+            services.logs.keep(&spec.name, tracing::Level::WARN, &text);
         }
     } else {
         tracing::warn!(
@@ -122,18 +124,21 @@ pub(crate) fn begin(
     }
 }
 
-fn warn_of_refused(spec: &CollectorSpec, asked: &[Capability], refused: &[Capability]) {
+fn refused_capabilities(
+    spec: &CollectorSpec,
+    asked: &[Capability],
+    refused: &[Capability],
+) -> String {
     let list = |of: &[Capability], mark: char| {
         let names = of.iter().map(|capability| format!("{mark}{}{mark}", capability.name()));
         names.collect::<Vec<_>>().join(", ")
     };
-    tracing::warn!(
-        collector = &*spec.name,
+    format!(
         "asks for {}, which the configuration does not allow; set collectors.{}.allow = [{}]",
         list(refused, '`'),
         spec.name,
         list(asked, '"')
-    );
+    )
 }
 
 impl Live {

@@ -156,10 +156,13 @@ fn a_text_that_is_no_predicate_says_where_and_why() {
             }
         }
     }
-    let deep = "(".repeat(100_000);
+    let deep = "(".repeat(4_000);
     assert!(deep.parse::<Filter>().unwrap_err().to_string().starts_with("parentheses too deep"));
-    let nots = "not ".repeat(100_000);
+    let nots = "not ".repeat(1_000);
     assert!(nots.parse::<Filter>().unwrap_err().to_string().starts_with("parentheses too deep"));
+    let long = "a = 1 or ".repeat(500);
+    let error = long.parse::<Filter>().unwrap_err().to_string();
+    assert!(error.starts_with("a predicate has 4096 bytes at most, this one 4500"), "{error}");
 }
 
 #[test]

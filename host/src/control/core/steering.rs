@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use dropsonde_plugin_api::abi::Kind;
+use humantime::format_duration;
+
 use super::Core;
 use crate::config::{CollectorSpec, suggestion};
 use crate::control::Command;
@@ -15,7 +18,7 @@ impl Core {
         match order {
             Order::Restart => {
                 self.restart(collector)?;
-                tracing::info!(collector, "restarted by request");
+                self.note(collector, "restarted by request");
                 Ok(true)
             }
             Order::Enable(enabled) => {
@@ -23,17 +26,25 @@ impl Core {
                 self.steering.enable(collector, enabled);
                 if changed {
                     let what = if enabled { "enabled" } else { "disabled" };
-                    tracing::info!(collector, "{what} by request");
+                    self.note(collector, &format!("{what} by request"));
                     self.apply();
                 }
                 Ok(changed)
             }
             Order::Pace(interval, lasting) => {
+                let image = self.plugins.image(&own.plugin);
+                if image.is_some_and(|image| image.manifest.kind == Kind::Events) {
+                    return Err(SteerError::NoRounds(collector.to_owned()));
+                }
                 let number = self.steering.pace(collector, interval, lasting);
                 if let (Some(_), Some(lasting)) = (interval, lasting) {
                     self.end_pace_after(lasting, collector, number);
                 }
-                tracing::info!(collector, ?interval, ?lasting, "another interval by request");
+                let shown = |duration: Duration| format_duration(duration).to_string();
+                let every = interval
+                    .map_or("its own interval".into(), |every| format!("each {}", shown(every)));
+                let lasting = lasting.map_or(String::new(), |time| format!(" for {}", shown(time)));
+                self.note(collector, &format!("by request: {every}{lasting}"));
                 Ok(!self.apply().is_empty())
             }
             Order::Unpace(number) => {
@@ -41,6 +52,12 @@ impl Core {
                 Ok(!self.apply().is_empty())
             }
         }
+    }
+
+    /// In the host's log, and in the collector's.
+    fn note(&self, collector: &str, what: &str) {
+        tracing::info!(collector, "{what}");
+        self.services.logs.keep(collector, tracing::Level::INFO, what);
     }
 
     fn restart(&self, collector: &str) -> Result<(), SteerError> {
