@@ -120,4 +120,13 @@ mod tests {
             assert!(Listen::parse(wrong).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn an_allowed_host_is_a_name_alone() {
+        assert_eq!(host_name("Box.Example.com."), Ok("box.example.com".to_owned()));
+        for wrong in ["", ".", "box:9811", "http://box", "*.example.com", "a b", "box/"] {
+            let error = host_name(wrong).unwrap_err();
+            assert!(error.contains("is no name of a host"), "{error}");
+        }
+    }
 }

@@ -113,13 +113,14 @@ impl<W: Wire> Session<W> {
         }
         loop {
             let event = tokio::select! {
+                biased; // what a client has said is heard before it is missed
+                () = &mut ended => Event::HostEnded,
                 message = self.wire.receive() => Event::Heard(message),
+                _ = pings.tick() => Event::PingDue,
+                () = sleep_until(self.idle + IDLE), if self.feeds.is_empty() => Event::Idle,
                 Some((id, taken)) = self.feeds.next(), if !self.feeds.is_empty() => {
                     Event::Came(id, taken)
                 }
-                _ = pings.tick() => Event::PingDue,
-                () = sleep_until(self.idle + IDLE), if self.feeds.is_empty() => Event::Idle,
-                () = &mut ended => Event::HostEnded,
             };
             if let Err(over) = self.take(event).await {
                 return over;
