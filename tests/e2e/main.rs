@@ -30,6 +30,8 @@ mod signals;
 mod soak;
 mod stream;
 mod systemd;
+mod terminal;
 mod threads;
+mod top;
 mod trust;
 mod web_socket;

@@ -10,6 +10,7 @@ mod run;
 mod steer;
 mod systemd;
 mod table;
+mod top;
 mod validate;
 
 use std::io::Write;
@@ -63,6 +64,8 @@ enum Command {
     Reload(steer::ReloadArgs),
     /// Print the log of a collector.
     Log(steer::LogArgs),
+    /// Show the machine and the collectors on the terminal, at a glance, and steer them by keys.
+    Top(top::Args),
     /// Print a script that completes commands in a shell.
     Completions(CompletionsArgs),
     /// Check the configuration, and the settings of each collector against its plugin.
@@ -197,6 +200,7 @@ pub fn main() -> ExitCode {
         Command::Pace(args) => steer::pace(&args),
         Command::Reload(args) => steer::reload(&args),
         Command::Log(args) => steer::log(&args),
+        Command::Top(args) => top::top(&args),
         Command::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "dropsonde", &mut script);

@@ -160,7 +160,8 @@ async fn tail(client: Client, args: &LogArgs) -> Ended {
     Ok(())
 }
 
-fn shown(line: LogLine, as_json: bool) -> String {
+/// A line of a log: without what a terminal would take for a command, or as JSON.
+pub(super) fn shown(line: LogLine, as_json: bool) -> String {
     let LogLine { timestamp: at, level, message, lost } = line;
     let at = at.and_then(|at| SystemTime::try_from(at).ok()).unwrap_or(SystemTime::UNIX_EPOCH);
     let at = timestamp(at);

@@ -56,7 +56,7 @@ impl Table {
 }
 
 /// Without what a terminal would take for a command.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let shown = |character: char| {
         if character.is_control() {
             character.escape_default().to_string()
