@@ -156,7 +156,7 @@ fn the_metrics_page_is_what_prometheus_reads() {
         "system_cpu_time_seconds_total{cpu=\"cpu0\",state=\"user\"}",
         "system_network_io_bytes_total{device=\"lo\",direction=\"receive\"}",
         "system_memory_limit_bytes ",
-        "system_processes_count{status=\"running\"} ",
+        "system_processes{status=\"running\"} ",
         "process_memory_usage_bytes{process_executable_name=\"",
         "dropsonde_collector_ready{collector=\"cpu\"} 1",
         "dropsonde_reads_total ",

@@ -22,6 +22,7 @@ mod listen;
 mod nonsense;
 mod packages;
 mod process;
+mod prometheus;
 mod psutil;
 mod query;
 mod reload;

@@ -34,51 +34,86 @@ pub(super) fn naming(info: &StreamInfo, index: usize, column: &ColumnSchema) -> 
     } else {
         column.otel.clone()
     };
-    let mut name = sanitize(&base);
-    let suffix = if ratio { "ratio" } else { unit_suffix(&column.unit, counter) };
-    let (bare, total) = match name.strip_suffix("_total") {
-        Some(bare) if counter => (bare.to_owned(), true),
-        _ => (name, counter),
-    };
-    name = bare;
-    if !suffix.is_empty() && !name.split('_').any(|word| word == suffix) {
-        let _ = write!(name, "_{suffix}");
-    }
-    if total {
-        name.push_str("_total");
-    }
+    let unit = if ratio { ("ratio", 0.01) } else { base_unit(&column.unit, counter) };
+    let name = name(&sanitize(&base), &column.unit, unit.0, counter);
     let help = if column.otel.is_empty() {
         column.description.clone()
     } else {
         // Several columns share the family; the description of one would be wrong for others.
-        format!("{} ({}).", column.otel, if ratio { "1" } else { &column.unit })
+        format!("{} ({}).", column.otel, if unit.0.is_empty() { &column.unit } else { unit.0 })
     };
     let attributes =
         column.attributes.iter().map(|(key, value)| (sanitize(key), value.clone())).collect();
-    let scale = if ratio { 0.01 } else { 1.0 };
-    Some(Naming { name, kind: if counter { "counter" } else { "gauge" }, help, attributes, scale })
+    let kind = if counter { "counter" } else { "gauge" };
+    Some(Naming { name, kind, help, attributes, scale: unit.1 })
 }
 
-/// The unit as the OpenTelemetry specification's "Prometheus and OpenMetrics Compatibility" has
-/// it: annotations in braces have none.
-fn unit_suffix(unit: &str, counter: bool) -> &'static str {
-    match unit {
-        "By" => "bytes",
-        "KiBy" => "kibibytes",
-        "s" => "seconds",
-        "ms" => "milliseconds",
-        "ns" => "nanoseconds",
-        "%" => "percent",
-        "Hz" => "hertz",
-        "MHz" => "mhz",
-        "Cel" => "celsius",
-        "1" if !counter => "ratio",
-        _ => "",
+/// The name in full: the base unit, and `total` for counters, at its end once; never a word there
+/// that Prometheus keeps for the parts of histograms.
+fn name(plain: &str, unit: &str, base_unit: &str, counter: bool) -> String {
+    let (plain, total) = match plain.strip_suffix("_total") {
+        Some(bare) if counter => (bare, true),
+        _ => (plain, counter),
+    };
+    // `interval_ms` in seconds is `interval_seconds`.
+    let own = format!("_{}", unit.to_ascii_lowercase());
+    let is_word = unit.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let plain = plain.strip_suffix(&own).filter(|_| is_word).unwrap_or(plain);
+    let mut name = plain.to_owned();
+    if !base_unit.is_empty() && !name.split('_').any(|word| word == base_unit) {
+        let _ = write!(name, "_{base_unit}");
+    }
+    if total {
+        name.push_str("_total");
+        return name;
+    }
+    match ["_count", "_sum", "_bucket"].iter().find_map(|part| name.strip_suffix(part)) {
+        Some(before) => counted(before, unit),
+        None => name,
     }
 }
 
-/// What tells a record from others, and what the conventions have said of it.
-/// The columns that are labels, and as what.
+/// What is counted, instead of the word `count`: `core` or `logical`, in `{core}`, is `cores` or
+/// `logical_cores`.
+fn counted(before: &str, unit: &str) -> String {
+    let Some(one) = unit.strip_prefix('{').and_then(|unit| unit.strip_suffix('}')) else {
+        return before.to_owned();
+    };
+    let one = sanitize(one);
+    let many = match one.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if one.ends_with(['s', 'x']) || one.ends_with("ch") => format!("{one}es"),
+        None => format!("{one}s"),
+    };
+    match before.rsplit_once('_') {
+        Some((rest, last)) if last == one || last == many => format!("{rest}_{many}"),
+        _ => format!("{before}_{many}"),
+    }
+}
+
+/// The unit as the OpenTelemetry specification's "Prometheus and OpenMetrics Compatibility" has
+/// it, in base units as Prometheus wants them, and what a value is multiplied by. Annotations in
+/// braces have none.
+fn base_unit(unit: &str, counter: bool) -> (&'static str, f64) {
+    match unit {
+        "By" => ("bytes", 1.0),
+        "KiBy" => ("bytes", 1024.0),
+        "MiBy" => ("bytes", 1_048_576.0),
+        "s" => ("seconds", 1.0),
+        "ms" => ("seconds", 1e-3),
+        "us" => ("seconds", 1e-6),
+        "ns" => ("seconds", 1e-9),
+        "%" => ("percent", 1.0),
+        "Hz" => ("hertz", 1.0),
+        "MHz" => ("hertz", 1e6),
+        "Cel" => ("celsius", 1.0),
+        "1" if !counter => ("ratio", 1.0),
+        _ => ("", 1.0),
+    }
+}
+
+/// The columns that are labels, and as what: what tells a record from others, and what the
+/// conventions have said of it.
 pub(super) fn labelled(info: &StreamInfo) -> Vec<(usize, String)> {
     let columns = info.schema.columns.iter().enumerate();
     let labels = columns.filter_map(|(index, column)| {

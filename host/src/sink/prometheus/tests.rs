@@ -36,6 +36,15 @@ fn names_follow_the_conventions() {
         (Role::Counter, "bytes_sent", "By", "", "dropsonde_network_bytes_sent_total"),
         (Role::Gauge, "percent", "%", "", "dropsonde_network_percent"),
         (Role::Gauge, "user", "%", "system.cpu.utilization", "system_cpu_utilization_ratio"),
+        (Role::Gauge, "interval_ms", "ms", "", "dropsonde_network_interval_seconds"),
+        (Role::Gauge, "speed_mhz", "MHz", "", "dropsonde_network_speed_hertz"),
+        (Role::Counter, "pgpgin", "KiBy", "", "dropsonde_network_pgpgin_bytes_total"),
+        (Role::Gauge, "lane_1", "1", "", "dropsonde_network_lane_1_ratio"),
+        (Role::Gauge, "n", "{process}", "system.processes.count", "system_processes"),
+        (Role::Gauge, "n", "{cpu}", "system.cpu.logical.count", "system_cpu_logical_cpus"),
+        (Role::Gauge, "core_count", "{core}", "", "dropsonde_network_cores"),
+        (Role::Gauge, "entry_sum", "{entry}", "", "dropsonde_network_entries"),
+        (Role::Gauge, "bus_count", "V", "", "dropsonde_network_bus"),
     ];
     for (role, column, unit, otel, expected) in cases {
         assert_eq!(named("", column, role, unit, otel).as_deref(), Some(expected));
@@ -108,7 +117,7 @@ fn keys_and_attributes_with_a_conventional_name_are_labels() {
     page.batch(&Batch::new(info, read, 2, columns));
     assert_eq!(
         page.render(),
-        "# HELP process_memory_usage_bytes process.memory.usage (By).\n\
+        "# HELP process_memory_usage_bytes process.memory.usage (bytes).\n\
          # TYPE process_memory_usage_bytes gauge\n\
          process_memory_usage_bytes{process_executable_name=\"sh\",process_pid=\"7\",started=\"1\"} 64\n\
          process_memory_usage_bytes{process_pid=\"8\",started=\"2\"} 65\n"
