@@ -106,6 +106,7 @@ impl Source {
 pub fn page(batches: &[Arc<Batch>], bus: &Bus) -> String {
     let status = Status {
         host: OwnUse::default(),
+        otlp: None,
         plugins: Vec::new(),
         collectors: Vec::new(),
         config: ConfigStatus::default(),

@@ -77,4 +77,5 @@ pub use model::{Batch, Histogram, StreamInfo, Value};
 pub use query::{Cell, Place, Query, QueryError, Rows};
 pub use runner::child::enter_if_runner;
 pub use runner::{Failure, Isolation, Sandbox};
+pub use sink::otlp::{OtlpStatus, SignalStatus};
 pub use slot::{Phase, RestartPolicy, SlotStatus};

@@ -52,6 +52,13 @@ impl Subscribe {
         })
     }
 
+    /// The same for all of these patterns; `None` if there are none.
+    pub(crate) fn to_all(patterns: &[Pattern]) -> Option<Self> {
+        let mut request = Self::to(&patterns.first()?.to_string()).ok()?;
+        request.patterns = patterns.to_vec();
+        Some(request)
+    }
+
     /// Asks for more streams.
     pub fn and(mut self, pattern: &str) -> Result<Self, PatternError> {
         self.patterns.push(pattern.parse()?);

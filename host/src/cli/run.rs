@@ -18,7 +18,7 @@ use crate::config::{Config, Control, Listen};
 use crate::control::{Builder, Host, StartError};
 use crate::memory;
 use crate::rpc;
-use crate::sink::{Guard, Listener, http, json};
+use crate::sink::{Guard, Listener, http, json, otlp};
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
     memory::keep_little();
@@ -160,6 +160,7 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
             _ => std::future::pending().await,
         }
     };
+    let export = otlp::Exporter::start(&host, config);
     let attending = tokio::spawn(systemd::attend(host.clone()));
     let code = tokio::select! {
         code = signals(&host) => code,
@@ -174,6 +175,9 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
     systemd::stopping();
     // Drain: no new requests, then the collectors; a client that never reads is not waited for.
     drop(stop);
+    if let Some(export) = export {
+        export.end().await; // while the last batches are there
+    }
     host.shutdown().await;
     let serving = async {
         let _ = serving.await;

@@ -6,6 +6,7 @@
 mod control;
 mod listen;
 mod node;
+mod otlp;
 mod section;
 mod trust;
 mod validate;
@@ -25,6 +26,7 @@ use thiserror::Error;
 pub use control::Control;
 pub use listen::{Access, Listen};
 pub use node::Origin;
+pub(crate) use otlp::{Otlp, Protocol};
 pub(crate) use section::suggestion;
 
 use crate::admission::Trust;
@@ -94,6 +96,8 @@ pub struct Config {
     pub(crate) trust: Trust,
     /// How restarts are paced.
     pub restart: RestartPolicy,
+    /// What is exported by OTLP, if anything is.
+    pub(crate) otlp: Option<Otlp>,
     /// What holds for collectors that don't say otherwise.
     pub defaults: Defaults,
     /// The configured collectors, by name.

@@ -11,7 +11,7 @@ use super::section::{
     Problems, Section, capabilities, count, duration, flag, isolation, size, suggestion, text,
     texts,
 };
-use super::{CollectorSpec, Config, Defaults, Limits, Sources, control, listen, trust};
+use super::{CollectorSpec, Config, Defaults, Limits, Sources, control, listen, otlp, trust};
 use crate::runner::Isolation;
 use crate::schedule::MIN_INTERVAL;
 use crate::slot::RestartPolicy;
@@ -57,6 +57,7 @@ pub(super) fn validate(
     };
     section.finish(problems);
     let collectors = collectors(root.node("collectors"), &defaults, problems);
+    let otlp = otlp::read(root.node("otlp"), sources, problems);
     root.finish(problems);
 
     let directories = if sources.plugins.is_empty() {
@@ -78,6 +79,7 @@ pub(super) fn validate(
         autostart,
         trust,
         restart,
+        otlp,
         defaults,
         collectors,
         files,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -21,6 +21,7 @@ use crate::model::{Batch, StreamInfo};
 use crate::query::Engine;
 use crate::runner::{Cgroups, Failure, Spawner, Threads};
 use crate::schedule::{self, Change, Grid, Heartbeat};
+use crate::sink::otlp;
 use crate::slot::{Looks, SlotCommand};
 
 /// Why a host could not start.
@@ -156,6 +157,7 @@ impl Builder {
             events: Events::default(),
             queries: Engine::new(None),
             logs: Logs::default(),
+            otlp: OnceLock::new(),
             paced,
         });
         Ok((services, Feeds { schedule, strays }))
@@ -189,6 +191,23 @@ impl Host {
             bus: self.services.bus.status(),
             libraries: self.services.threads.quiet().into(),
             host: OwnUse::now(),
+            otlp: self.services.otlp.get().map(otlp::Shared::now),
+        }
+    }
+
+    /// Something is exported: the status shows it from here on.
+    pub(crate) fn exports(&self, status: otlp::Shared) {
+        let _ = self.services.otlp.set(status); // there is one export at most
+    }
+
+    /// The version of a plugin; the host's own for its own streams, empty if it is not known.
+    pub(crate) fn version_of(&self, plugin: &str) -> String {
+        let core = self.core.borrow();
+        let known = core.plugins.iter().find(|known| known.name.as_deref() == Some(plugin));
+        match known.and_then(|known| known.version.clone()) {
+            Some(version) => version,
+            None if plugin == "host" => env!("CARGO_PKG_VERSION").to_owned(),
+            None => String::new(),
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) use core::default_directories;
 pub use host::{Builder, Host, StartError};
 pub use logs::LogLine;
 pub use own::OwnUse;
+pub(crate) use own::boot_time;
 pub(crate) use services::Services;
 pub use status::{ConfigStatus, PluginStatus, Status};
 pub(crate) use steer::Order;

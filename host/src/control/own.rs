@@ -1,6 +1,7 @@
 //! What the host itself uses, as proc(5) tells it.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -45,11 +46,19 @@ impl OwnUse {
     }
 }
 
+/// When the machine was started, as proc_stat(5) has it; 1970 if that can't be read.
+pub(crate) fn boot_time() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(boot_seconds().unwrap_or(0))
+}
+
+fn boot_seconds() -> Option<u64> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    stat.lines().find_map(|line| line.strip_prefix("btime "))?.parse().ok()
+}
+
 /// Of /proc/self/stat, in ticks since boot, and the boot time of /proc/stat.
 fn start_time() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let ticks: f64 = stat.rsplit(')').next()?.split_ascii_whitespace().nth(19)?.parse().ok()?;
-    let stat = fs::read_to_string("/proc/stat").ok()?;
-    let boot: f64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.parse().ok()?;
-    Some(boot + ticks / rustix::param::clock_ticks_per_second() as f64)
+    Some(boot_seconds()? as f64 + ticks / rustix::param::clock_ticks_per_second() as f64)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use dropsonde_plugin_api::abi::Capability;
 use tokio::sync::{Semaphore, mpsc};
@@ -14,6 +14,7 @@ use crate::bus::Bus;
 use crate::query::Engine;
 use crate::runner::{Spawner, Threads};
 use crate::schedule::{Change, Grid, Heartbeat, Tick};
+use crate::sink::otlp;
 use crate::slot::{Looks, SlotHandle, SlotStatus};
 
 pub(crate) struct Services {
@@ -37,6 +38,8 @@ pub(crate) struct Services {
     /// The last log lines of each collector.
     pub(crate) logs: Logs,
     pub(super) queries: Engine,
+    /// What became of what is exported, once something is.
+    pub(super) otlp: OnceLock<otlp::Shared>,
     /// False: nothing is collected but on request.
     pub(crate) paced: bool,
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::OwnUse;
 use crate::bus::BusStatus;
 use crate::runner::Quiet;
+use crate::sink::otlp::OtlpStatus;
 use crate::slot::SlotStatus;
 
 /// One plugin file.
@@ -67,6 +68,9 @@ pub struct Status {
     pub libraries: Libraries,
     /// What the host itself uses.
     pub host: OwnUse,
+    /// The export by OTLP, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<OtlpStatus>,
 }
 
 /// Plugin libraries in the host itself: of thread mode.

@@ -88,6 +88,7 @@ fn is_name(name: &str, colons: bool) -> bool {
 fn idle() -> Status {
     Status {
         host: OwnUse::default(),
+        otlp: None,
         plugins: Vec::new(),
         collectors: Vec::new(),
         config: ConfigStatus::default(),

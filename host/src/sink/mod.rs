@@ -12,6 +12,7 @@ mod guard;
 pub(crate) mod http;
 pub(crate) mod json;
 mod listener;
+pub(crate) mod otlp;
 pub(crate) mod prometheus;
 mod steer;
 mod web_socket;

@@ -8,6 +8,7 @@
 //! given as ratios where they have an OpenTelemetry name. Text has no place here.
 
 mod naming;
+mod otlp;
 #[cfg(test)]
 mod tests;
 
@@ -281,6 +282,7 @@ impl Page {
         ] {
             self.add(name, "counter", help, "", value as f64);
         }
+        status.otlp.iter().for_each(|otlp| self.otlp(otlp));
         self.streams(&status.bus.streams);
         self.subscriptions(&status.bus);
     }

@@ -99,6 +99,7 @@ impl Core {
             ("host.state_dir", config.state_dir != self.config.state_dir),
             ("host.runtime_dir", config.runtime_dir != self.config.runtime_dir),
             ("host.log", config.log != self.config.log),
+            ("otlp", config.otlp != self.config.otlp),
         ]
         .into_iter()
         .filter_map(|(name, changed)| changed.then_some(name))

@@ -1,0 +1,205 @@
+//! Requests that wait to be sent, oldest first: on disk, or, where it takes none, in memory.
+//! Bounded; the oldest give way and are counted.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+
+use super::Request;
+use super::status::{Counts, Dropped};
+use super::store::{ReadError, Store};
+
+/// Most bytes that wait in memory while the disk takes none.
+const MEMORY: u64 = 4 << 20;
+
+pub(super) struct Outbox {
+    store: Arc<Store>,
+    waiting: VecDeque<Waiting>,
+    /// Most bytes of files.
+    most: u64,
+    next: u64,
+    counts: Counts,
+    /// The last thing that was said of the disk, so that it is said once.
+    complained: bool,
+}
+
+struct Waiting {
+    number: u64,
+    size: u64,
+    /// `None`: on disk.
+    memory: Option<Request>,
+}
+
+/// A request that is being sent.
+pub(super) struct Taken {
+    number: u64,
+    on_disk: bool,
+    request: Request,
+}
+
+impl Taken {
+    pub(super) fn body(&self) -> Bytes {
+        self.request.body.clone()
+    }
+
+    pub(super) fn items(&self) -> u64 {
+        self.request.items
+    }
+}
+
+impl Outbox {
+    /// With what an agent before left.
+    pub(super) async fn open(store: Store, most: u64, counts: Counts) -> Self {
+        let store = Arc::new(store);
+        let (waiting, next) = (VecDeque::new(), 0);
+        let mut outbox = Self { store, waiting, most, next, counts, complained: false };
+        match outbox.on_disk(Store::scan).await {
+            Some(Ok((found, damaged))) => {
+                outbox.counts.dropped(Dropped::Damaged, damaged);
+                outbox.next = found.last().map_or(0, |last| last.number + 1);
+                outbox.waiting = found
+                    .into_iter()
+                    .map(|found| Waiting { number: found.number, size: found.size, memory: None })
+                    .collect();
+            }
+            Some(Err(error)) => outbox.complain(&error.to_string()),
+            None => {}
+        }
+        outbox.give_way().await;
+        outbox
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// To be sent at once: only while nothing waits. It is not on disk.
+    pub(super) fn pass(&mut self, request: Request) -> Taken {
+        Taken { number: self.number(), on_disk: false, request }
+    }
+
+    /// Lets a request wait behind the others.
+    pub(super) async fn push(&mut self, request: Request) {
+        let number = self.number();
+        let waiting = self.kept(number, request).await;
+        self.waiting.push_back(waiting);
+        self.give_way().await;
+    }
+
+    /// The oldest request. What can't be read back is dropped and counted.
+    pub(super) async fn take(&mut self) -> Option<Taken> {
+        while let Some(Waiting { number, memory, .. }) = self.waiting.pop_front() {
+            self.tell();
+            if let Some(request) = memory {
+                return Some(Taken { number, on_disk: false, request });
+            }
+            match self.on_disk(move |store| store.read(number)).await? {
+                Ok(request) => return Some(Taken { number, on_disk: true, request }),
+                Err(error) => {
+                    tracing::warn!("a request that waited for OTLP export is lost: {error}");
+                    let cause = match error {
+                        ReadError::Damaged(_) => Dropped::Damaged,
+                        ReadError::Io(..) => Dropped::Unreadable,
+                    };
+                    self.counts.dropped(cause, 1);
+                }
+            }
+        }
+        None
+    }
+
+    /// A request that need not be sent any more.
+    pub(super) async fn done(&mut self, taken: Taken) {
+        if taken.on_disk {
+            self.on_disk(move |store| store.remove(taken.number)).await;
+        }
+    }
+
+    /// A request that could not be sent: it is the next to be tried.
+    pub(super) async fn back(&mut self, taken: Taken) {
+        let Taken { number, on_disk, request } = taken;
+        let waiting = if on_disk {
+            Waiting { number, size: Store::size(&request), memory: None }
+        } else {
+            self.kept(number, request).await
+        };
+        self.waiting.push_front(waiting);
+        self.give_way().await;
+    }
+
+    fn number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    /// On disk, or in memory if that fails.
+    async fn kept(&mut self, number: u64, request: Request) -> Waiting {
+        let copy = request.clone();
+        match self.on_disk(move |store| store.write(number, &copy)).await {
+            Some(Ok(())) => {
+                self.complained = false;
+                Waiting { number, size: Store::size(&request), memory: None }
+            }
+            failed => {
+                if let Some(Err(error)) = failed {
+                    self.complain(&error.to_string());
+                }
+                Waiting { number, size: Store::size(&request), memory: Some(request) }
+            }
+        }
+    }
+
+    /// Drops the oldest until what waits fits.
+    async fn give_way(&mut self) {
+        loop {
+            let (disk, memory) = self.bytes();
+            let too_many = |waiting: &Waiting| {
+                if waiting.memory.is_some() {
+                    memory > MEMORY.min(self.most)
+                } else {
+                    disk > self.most
+                }
+            };
+            let Some(oldest) = self.waiting.iter().position(too_many) else { break };
+            let Some(gone) = self.waiting.remove(oldest) else { break };
+            if gone.memory.is_none() {
+                self.on_disk(move |store| store.remove(gone.number)).await;
+            }
+            self.counts.dropped(Dropped::QueueFull, 1);
+        }
+        self.tell();
+    }
+
+    /// Of those on disk and of those in memory.
+    fn bytes(&self) -> (u64, u64) {
+        self.waiting.iter().fold((0, 0), |(disk, memory), waiting| match waiting.memory {
+            None => (disk + waiting.size, memory),
+            Some(_) => (disk, memory + waiting.size),
+        })
+    }
+
+    fn tell(&self) {
+        let (disk, memory) = self.bytes();
+        self.counts.queued(self.waiting.len() as u64, disk + memory);
+    }
+
+    fn complain(&mut self, error: &str) {
+        if !std::mem::replace(&mut self.complained, true) {
+            tracing::warn!("OTLP requests wait in memory, {MEMORY} bytes at most: {error}");
+        }
+    }
+
+    /// Does what blocks, elsewhere. `None`: the runtime ends.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> Option<T> {
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || work(&store)).await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;
