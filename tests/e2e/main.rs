@@ -20,6 +20,7 @@ mod guard;
 mod limits;
 mod listen;
 mod nonsense;
+mod otlp;
 mod packages;
 mod process;
 mod prometheus;

@@ -57,7 +57,7 @@ pub(super) struct Client {
 
 enum Transport {
     Grpc(Box<grpc::Grpc>),
-    Http(http::Http),
+    Http(Box<http::Http>),
 }
 
 impl Client {
@@ -65,7 +65,7 @@ impl Client {
     pub(super) fn new(config: &Otlp, signal: Signal) -> Self {
         let transport = match config.protocol {
             Protocol::Grpc => Transport::Grpc(Box::new(grpc::Grpc::new(config, signal))),
-            Protocol::HttpProtobuf => Transport::Http(http::Http::new(config, signal)),
+            Protocol::HttpProtobuf => Transport::Http(Box::new(http::Http::new(config, signal))),
         };
         Self { transport, timeout: config.timeout }
     }
