@@ -13,6 +13,7 @@ use crate::control::{ConfigStatus, OwnUse, Status};
 use crate::loader::Loaded;
 use crate::model::{Batch, ColumnData, Data, Rates, RawBatch, Read, StreamInfo, check};
 use crate::runner::{Begin, Isolation, Quiet, Reply, Request, Spawner, Threads, start_process};
+use crate::sink::otlp::metrics;
 use crate::sink::prometheus;
 
 /// Opens a plugin for good. Only for plugins that are known to be sound.
@@ -114,6 +115,23 @@ pub fn page(batches: &[Arc<Batch>], bus: &Bus) -> String {
         libraries: (&Quiet::default()).into(),
     };
     prometheus::page(batches, &status)
+}
+
+/// Makes OTLP requests of batches.
+pub struct OtlpEncoder(metrics::Encoder);
+
+impl OtlpEncoder {
+    /// For no resource in particular.
+    #[allow(clippy::new_without_default)] // it is made once
+    pub fn new() -> Self {
+        Self(metrics::Encoder::new(&[], std::time::UNIX_EPOCH))
+    }
+
+    /// Bytes of the requests that a batch makes; none if it is the one before.
+    pub fn request(&mut self, batch: &Batch) -> Vec<axum::body::Bytes> {
+        self.0.add(batch, |_| String::new());
+        self.0.finish(|_| true).into_iter().map(|request| request.body).collect()
+    }
 }
 
 /// Starts runners as slots do.

@@ -148,7 +148,7 @@ impl Stream {
     }
 }
 
-fn schema() -> StreamSchema {
+pub(crate) fn schema() -> StreamSchema {
     let column = |name: &str, role, value| ColumnSchema {
         name: name.to_owned(),
         role,
@@ -173,7 +173,7 @@ fn schema() -> StreamSchema {
     }
 }
 
-fn raw(rows: usize) -> RawBatch {
+pub(crate) fn raw(rows: usize) -> RawBatch {
     let column = |data| ColumnData { data, validity: Vec::new() };
     let (mut ends, mut bytes) = (Vec::new(), Vec::new());
     for row in 0..rows {

@@ -19,6 +19,7 @@ mod load;
 mod many;
 mod measure;
 mod memory;
+mod otlp;
 mod peer;
 mod peers;
 mod processes;
@@ -60,6 +61,7 @@ const GROUPS: [Group; 19] = [
     ("wildcards", wildcards::rows),
     ("allocations", allocations::rows),
     ("events", events::rows),
+    ("otlp", otlp::rows),
     ("agent", whole_agent::rows),
     ("peers", peers::rows),
     ("first-value", first_value::rows),
