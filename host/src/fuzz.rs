@@ -6,6 +6,7 @@ mod batch;
 mod elf;
 mod feed;
 mod manifest;
+mod otlp;
 mod page;
 mod protocol;
 mod rates;

@@ -27,7 +27,7 @@
 //! * `model`: records, batches, validation, rates
 //! * `schedule`: which collector is due
 //! * `bus`: topics, subscriptions, demand
-//! * `sink`: JSON, Prometheus, HTTP
+//! * `sink`: JSON, Prometheus, HTTP, OTLP
 //! * `query`: SQL over what is live
 //! * `rpc`: gRPC, server and client
 //! * `config`, `control`, `cli`: what is told to do what

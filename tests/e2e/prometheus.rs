@@ -48,7 +48,8 @@ fn promtool_has_nothing_to_say_of_the_page() {
         )
     };
     let config = format!(
-        "[restart]\ninitial = \"10ms\"\nlimit = 3\nwindow = \"1s\"\n{}{}",
+        "[otlp]\nendpoint = \"http://127.0.0.1:9\"\ninterval = \"200ms\"\n\
+         [restart]\ninitial = \"10ms\"\nlimit = 3\nwindow = \"1s\"\n{}{}",
         faulty("quarantined", "20ms"),
         faulty("crashed", "1s"),
     );
@@ -60,11 +61,12 @@ fn promtool_has_nothing_to_say_of_the_page() {
     BUNDLED.iter().for_each(|name| drop(agent.running(name)));
     agent.until("quarantined", "quarantined", |now| now["phase"] == "quarantined");
     agent.until("crashed", "back after a crash", |now| now["restarts"].as_u64() > Some(0));
-    // Shares come with the second read.
-    let page = wait_for("shares", || {
+    // Shares come with the second read; nobody listens where it exports to.
+    let page = wait_for("shares, and a failed export", || {
         let (code, page) = agent.page("/metrics");
         assert_eq!(code, 200);
-        page.contains("system_cpu_utilization_ratio{").then_some(page)
+        let all = ["system_cpu_utilization_ratio{", "dropsonde_otlp_failures_total{"];
+        all.iter().all(|name| page.contains(name)).then_some(page)
     });
     assert_eq!(complaints(&page), "");
     assert!(

@@ -123,6 +123,7 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
         Ok(host) => host,
         Err(code) => return code,
     };
+    let export = otlp::Exporter::start(&host, config); // first: it misses no event
     let control = match bind_control(&config.control).await {
         Ok(control) => control,
         Err(code) => {
@@ -160,7 +161,6 @@ async fn serve(builder: Builder, config: &Config, args: &RunArgs) -> ExitCode {
             _ => std::future::pending().await,
         }
     };
-    let export = otlp::Exporter::start(&host, config);
     let attending = tokio::spawn(systemd::attend(host.clone()));
     let code = tokio::select! {
         code = signals(&host) => code,

@@ -1,5 +1,7 @@
 //! The handle that an embedding program, the command line and the HTTP API use.
 
+mod export;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
@@ -192,22 +194,6 @@ impl Host {
             libraries: self.services.threads.quiet().into(),
             host: OwnUse::now(),
             otlp: self.services.otlp.get().map(otlp::Shared::now),
-        }
-    }
-
-    /// Something is exported: the status shows it from here on.
-    pub(crate) fn exports(&self, status: otlp::Shared) {
-        let _ = self.services.otlp.set(status); // there is one export at most
-    }
-
-    /// The version of a plugin; the host's own for its own streams, empty if it is not known.
-    pub(crate) fn version_of(&self, plugin: &str) -> String {
-        let core = self.core.borrow();
-        let known = core.plugins.iter().find(|known| known.name.as_deref() == Some(plugin));
-        match known.and_then(|known| known.version.clone()) {
-            Some(version) => version,
-            None if plugin == "host" => env!("CARGO_PKG_VERSION").to_owned(),
-            None => String::new(),
         }
     }
 

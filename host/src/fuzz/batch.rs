@@ -7,12 +7,12 @@ use dropsonde_plugin_api::schema::{Role, StreamSchema};
 use serde_json::Value as Json;
 
 use super::feed::Feed;
-use super::{assert_one_line, page, rates};
+use super::{assert_one_line, otlp, page, rates};
 use crate::model::{Batch, Data, RawBatch, Read, StreamInfo, Value, check, check_schemas};
 use crate::sink::json;
 
 /// After the check every access within the batch succeeds, no float is other than finite, and
-/// JSON and Prometheus text of it are well-formed.
+/// JSON, Prometheus text and OTLP requests of it are well-formed.
 pub fn batch(bytes: &[u8]) -> bool {
     let mut feed = Feed(bytes);
     let schemas: Vec<StreamSchema> = (0..=feed.byte() % 2).map(|_| feed.schema()).collect();
@@ -36,6 +36,7 @@ pub fn batch(bytes: &[u8]) -> bool {
         some => some.iter().flatten().map(|raw| finish(&infos, raw, raw)).collect(),
     };
     page::assert_well_formed(&batches);
+    otlp::assert_decodes(&batches);
     let whole = json::snapshot(&batches, UNIX_EPOCH).to_string();
     assert!(serde_json::from_str::<Json>(&whole).is_ok(), "{whole}");
     !batches.is_empty()

@@ -22,7 +22,7 @@ const RECORDS: usize = 2048;
 const LARGE: usize = 1 << 20;
 
 /// Makes requests of batches.
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     resource: Resource,
     scopes: Vec<ScopeLogs>,
     records: usize,
@@ -31,12 +31,12 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new(resource: Resource) -> Self {
+    pub(crate) fn new(resource: Resource) -> Self {
         Self { resource, scopes: Vec::new(), records: 0, bytes: 0, finished: Vec::new() }
     }
 
     /// Adds the records of a batch. `version` is the plugin's.
-    pub(super) fn add(&mut self, batch: &Batch, version: impl Fn(&str) -> String) {
+    pub(crate) fn add(&mut self, batch: &Batch, version: impl Fn(&str) -> String) {
         let plugin = &batch.stream.plugin;
         let attributes = plan::attributes(&batch.stream);
         let mut first = true;
@@ -76,7 +76,7 @@ impl Encoder {
     }
 
     /// The requests that are made of what was added.
-    pub(super) fn finish(&mut self) -> Vec<Request> {
+    pub(crate) fn finish(&mut self) -> Vec<Request> {
         self.end_request();
         std::mem::take(&mut self.finished)
     }

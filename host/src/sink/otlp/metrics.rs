@@ -82,16 +82,21 @@ impl Encoder {
         }
     }
 
-    /// Adds a batch, unless it was the last time that its stream was exported. `version` is the
-    /// plugin's.
-    pub(crate) fn add(&mut self, batch: &Batch, version: impl FnOnce(&str) -> String) {
+    /// Adds a batch, unless it was exported before; says whether it did. `version` is the plugin's.
+    pub(crate) fn add(&mut self, batch: &Batch, version: impl FnOnce(&str) -> String) -> bool {
         let info = &batch.stream;
         let known = self.streams.remove(&info.topic);
         let mut stream = match known {
             Some(known) if Arc::ptr_eq(&known.plan.stream, info) => known,
+            // A runner that was started anew has the same stream: its counters go on, or back.
+            Some(mut known) if known.plan.stream == *info => {
+                known.plan.stream = info.clone();
+                known
+            }
             _ => Stream::new(info, &version(&info.plugin)),
         };
-        if stream.sequence != batch.sequence {
+        let is_new = stream.sequence != batch.sequence;
+        if is_new {
             stream.sequence = batch.sequence;
             stream.round += 1;
             self.batch(&mut stream, batch);
@@ -100,6 +105,7 @@ impl Encoder {
             stream.before = nanoseconds(batch.wall);
         }
         self.streams.insert(info.topic.clone(), stream);
+        is_new
     }
 
     fn batch(&mut self, stream: &mut Stream, batch: &Batch) {

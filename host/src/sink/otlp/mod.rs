@@ -10,7 +10,7 @@
 //! a pause that grows; everything else is dropped and counted.
 
 mod client;
-mod logs;
+pub(crate) mod logs;
 pub(crate) mod metrics;
 mod outbox;
 mod plan;

@@ -73,7 +73,9 @@ impl Snapshots {
         let mut streams = bus.streams();
         streams.retain(|stream| wanted(stream));
         for batch in streams.iter().filter_map(|stream| bus.latest(&stream.topic)) {
-            self.encoder.add(&batch, |plugin| self.host.version_of(plugin));
+            if self.encoder.add(&batch, |plugin| self.host.version_of(plugin)) {
+                bus.count_cache_hit(&batch.stream.topic);
+            }
         }
         self.encoder.finish(|topic| streams.iter().any(|stream| stream.topic == topic))
     }
