@@ -57,7 +57,7 @@ fn name(plain: &str, unit: &str, base_unit: &str, counter: bool) -> String {
     };
     // `interval_ms` in seconds is `interval_seconds`.
     let own = format!("_{}", unit.to_ascii_lowercase());
-    let is_word = unit.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_word = !unit.is_empty() && unit.bytes().all(|byte| byte.is_ascii_alphabetic());
     let plain = plain.strip_suffix(&own).filter(|_| is_word).unwrap_or(plain);
     let mut name = plain.to_owned();
     if !base_unit.is_empty() && !name.split('_').any(|word| word == base_unit) {
