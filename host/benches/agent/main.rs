@@ -51,7 +51,7 @@ pub(crate) struct Effort {
 type Group = (&'static str, fn(Effort) -> Vec<Row>);
 
 /// In the order of the path of a sample.
-const GROUPS: [Group; 19] = [
+const GROUPS: [Group; 20] = [
     ("call", call::rows),
     ("round-trip", round_trip::rows),
     ("six", rounds::rows),
