@@ -43,6 +43,7 @@ mod bus_tests; // here, since the model check compiles the bus without them
 mod clock;
 mod config;
 mod control;
+mod history;
 #[allow(unsafe_code)] // opens plugins: dlopen, and the header behind its symbol
 mod loader;
 #[allow(unsafe_code)] // the allocator's own settings: mallopt(3), malloc_trim(3)
@@ -67,7 +68,7 @@ pub use admission::{ElfError, KeyId, Rejection, TrustError, UnsafePermissions};
 pub use bus::{Bus, Filter, Overflow, Subscribe, Subscription};
 pub use config::{
     Access, CollectorSpec, Config, ConfigError, ConfigErrors, Control, DEFAULT_FILE,
-    DEFAULT_LISTEN, Defaults, Limits, Listen, Origin, Sources,
+    DEFAULT_LISTEN, Defaults, History, Keep, Limits, Listen, Origin, Sources,
 };
 pub use control::{
     Builder, ConfigStatus, Host, LogLine, OwnUse, Paced, PluginStatus, ReloadOutcome, StartError,

@@ -316,7 +316,7 @@ impl Bus {
             None => subscriber.request.selects(topic),
         };
         let subscribers = registry.subscribers.values().filter(wants);
-        subscribers.filter_map(|subscriber| subscriber.request.interval).min()
+        subscribers.filter_map(|subscriber| subscriber.request.demand()).min()
     }
 
     /// Puts a stream on the bus. A stream of the same topic is replaced; its subscribers stay.

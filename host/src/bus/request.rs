@@ -31,6 +31,8 @@ pub struct Subscribe {
     pub(super) name: String,
     pub(super) patterns: Vec<Pattern>,
     pub(super) interval: Option<Duration>,
+    /// The interval only thins out: nothing is read for it.
+    pub(super) passive: bool,
     pub(super) filter: Option<Arc<Filter>>,
     pub(super) sample: u64,
     pub(super) gather: Option<(usize, Duration)>,
@@ -45,6 +47,7 @@ impl Subscribe {
             name: pattern.to_owned(),
             patterns: vec![pattern.parse()?],
             interval: None,
+            passive: false,
             filter: None,
             sample: 1,
             gather: None,
@@ -77,7 +80,15 @@ impl Subscribe {
     /// is: events, and the host's own `health.*` and `host.*`.
     #[must_use]
     pub fn every(mut self, interval: Duration) -> Self {
-        self.interval = Some(interval);
+        (self.interval, self.passive) = (Some(interval), false);
+        self
+    }
+
+    /// Asks for no more than one batch of each stream per interval, and has nothing read for it:
+    /// as [`every`](Self::every), but a stream that is collected more slowly stays so.
+    #[must_use]
+    pub fn at_most_every(mut self, interval: Duration) -> Self {
+        (self.interval, self.passive) = (Some(interval), true);
         self
     }
 
@@ -121,6 +132,11 @@ impl Subscribe {
     /// The predicate that it asks by.
     pub fn predicate(&self) -> Option<&Filter> {
         self.filter.as_deref()
+    }
+
+    /// How often it wants streams to be read.
+    pub(super) fn demand(&self) -> Option<Duration> {
+        self.interval.filter(|_| !self.passive)
     }
 
     pub(super) fn selects(&self, topic: &str) -> bool {

@@ -4,6 +4,7 @@
 //! `conf.d/*.toml` beside it, of which the last in order of name wins; defaults.
 
 mod control;
+mod history;
 mod listen;
 mod node;
 mod otlp;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use control::Control;
+pub use history::{History, Keep};
 pub use listen::{Access, Listen};
 pub use node::Origin;
 pub(crate) use otlp::{Otlp, Protocol};
@@ -100,6 +102,8 @@ pub struct Config {
     pub(crate) otlp: Option<Otlp>,
     /// What holds for collectors that don't say otherwise.
     pub defaults: Defaults,
+    /// What is stored of the streams; `None`: nothing.
+    pub history: Option<History>,
     /// The configured collectors, by name.
     pub collectors: BTreeMap<String, CollectorSpec>,
     /// The files that were read.

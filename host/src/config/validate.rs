@@ -11,7 +11,9 @@ use super::section::{
     Problems, Section, capabilities, count, duration, flag, isolation, size, suggestion, text,
     texts,
 };
-use super::{CollectorSpec, Config, Defaults, Limits, Sources, control, listen, otlp, trust};
+use super::{
+    CollectorSpec, Config, Defaults, Limits, Sources, control, history, listen, otlp, trust,
+};
 use crate::runner::Isolation;
 use crate::schedule::MIN_INTERVAL;
 use crate::slot::RestartPolicy;
@@ -58,6 +60,8 @@ pub(super) fn validate(
     section.finish(problems);
     let collectors = collectors(root.node("collectors"), &defaults, problems);
     let otlp = otlp::read(root.node("otlp"), sources, problems);
+    let state_dir = state_dir.unwrap_or_else(default_state_dir);
+    let history = history::read(root.node("history"), &state_dir, problems);
     root.finish(problems);
 
     let directories = if sources.plugins.is_empty() {
@@ -72,7 +76,7 @@ pub(super) fn validate(
         listen: listen?,
         access,
         control: control?,
-        state_dir: state_dir.unwrap_or_else(default_state_dir),
+        state_dir,
         runtime_dir: runtime_dir.unwrap_or_else(default_runtime_dir),
         log: log.unwrap_or(tracing::Level::INFO),
         directories,
@@ -81,6 +85,7 @@ pub(super) fn validate(
         restart,
         otlp,
         defaults,
+        history,
         collectors,
         files,
         file: sources.main_file(),
@@ -126,7 +131,7 @@ fn limits(section: &mut Section<'_>, base: Limits, problems: &mut Problems) -> L
     limits
 }
 
-fn interval(node: &Node) -> Result<Duration, String> {
+pub(super) fn interval(node: &Node) -> Result<Duration, String> {
     match duration(node)? {
         short if short < MIN_INTERVAL => {
             Err(format!("the shortest interval is {}", humantime::format_duration(MIN_INTERVAL)))
