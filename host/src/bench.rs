@@ -106,6 +106,7 @@ impl Source {
 /// The Prometheus page of these batches, and of a host that has nothing else.
 pub fn page(batches: &[Arc<Batch>], bus: &Bus) -> String {
     let status = Status {
+        history: None,
         host: OwnUse::default(),
         otlp: None,
         plugins: Vec::new(),

@@ -29,6 +29,7 @@
 //! * `bus`: topics, subscriptions, demand
 //! * `sink`: JSON, Prometheus, HTTP, OTLP
 //! * `query`: SQL over what is live
+//! * `history`: chosen streams in an SQLite file
 //! * `rpc`: gRPC, server and client
 //! * `config`, `control`, `cli`: what is told to do what
 
@@ -74,6 +75,7 @@ pub use control::{
     Builder, ConfigStatus, Host, LogLine, OwnUse, Paced, PluginStatus, ReloadOutcome, StartError,
     Status, SteerError,
 };
+pub use history::HistoryStatus;
 pub use model::{Batch, Histogram, StreamInfo, Value};
 pub use query::{Cell, Place, Query, QueryError, Rows};
 pub use runner::child::enter_if_runner;

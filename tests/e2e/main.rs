@@ -17,6 +17,7 @@ mod faults;
 mod floods;
 mod graph;
 mod guard;
+mod history;
 mod limits;
 mod listen;
 mod nonsense;

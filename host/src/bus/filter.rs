@@ -1,6 +1,7 @@
 //! Predicates over the columns of a record, in the words of SQL's `WHERE`.
 
 mod parse;
+mod sql;
 
 use std::cmp::Ordering;
 use std::fmt;

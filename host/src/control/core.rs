@@ -133,6 +133,7 @@ impl Core {
     }
 
     async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Command>) {
+        self.record();
         self.watch();
         self.look();
         self.publish();
@@ -390,6 +391,7 @@ impl Core {
         }
         remove_if_empty(&self.services.state_dir);
         self.services.events.clear();
+        self.services.history.end().await;
         self.services.spawner.end().await;
         self.services.threads.end();
         self.plugins = Plugins::default();

@@ -19,6 +19,7 @@ use crate::admission::{Staging, Watcher};
 use crate::bus::{Bus, Subscribe, Subscription};
 use crate::clock;
 use crate::config::{Config, ConfigErrors, Sources};
+use crate::history::Recorder;
 use crate::model::{Batch, StreamInfo};
 use crate::query::Engine;
 use crate::runner::{Cgroups, Failure, Spawner, Threads};
@@ -158,6 +159,7 @@ impl Builder {
             changes,
             events: Events::default(),
             queries: Engine::new(None),
+            history: Recorder::default(),
             logs: Logs::default(),
             otlp: OnceLock::new(),
             paced,
@@ -192,6 +194,7 @@ impl Host {
             config: core.config.clone(),
             bus: self.services.bus.status(),
             libraries: self.services.threads.quiet().into(),
+            history: self.services.history.status(),
             host: OwnUse::now(),
             otlp: self.services.otlp.get().map(otlp::Shared::now),
         }

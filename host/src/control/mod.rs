@@ -2,6 +2,7 @@
 
 mod core;
 mod events;
+mod history;
 mod host;
 mod logs;
 mod own;

@@ -12,6 +12,7 @@ use super::logs::Logs;
 use crate::admission::Staging;
 use crate::bus::Bus;
 use crate::query::Engine;
+use crate::history::Recorder;
 use crate::runner::{Spawner, Threads};
 use crate::schedule::{Change, Grid, Heartbeat, Tick};
 use crate::sink::otlp;
@@ -35,6 +36,7 @@ pub(crate) struct Services {
     pub(super) refused: Mutex<HashMap<String, Vec<Capability>>>,
     pub(super) changes: mpsc::UnboundedSender<Change>,
     pub(super) events: Events,
+    pub(crate) history: Recorder,
     /// The last log lines of each collector.
     pub(crate) logs: Logs,
     pub(super) queries: Engine,

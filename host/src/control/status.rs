@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::OwnUse;
 use crate::bus::BusStatus;
+use crate::history::HistoryStatus;
 use crate::runner::Quiet;
 use crate::sink::otlp::OtlpStatus;
 use crate::slot::SlotStatus;
@@ -66,6 +67,8 @@ pub struct Status {
     pub bus: BusStatus,
     /// Plugin libraries in the host itself.
     pub libraries: Libraries,
+    /// What stores history; `None`: nothing is stored.
+    pub history: Option<HistoryStatus>,
     /// What the host itself uses.
     pub host: OwnUse,
     /// The export by OTLP, if there is one.

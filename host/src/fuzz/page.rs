@@ -87,6 +87,7 @@ fn is_name(name: &str, colons: bool) -> bool {
 /// A host that has nothing yet.
 fn idle() -> Status {
     Status {
+        history: None,
         host: OwnUse::default(),
         otlp: None,
         plugins: Vec::new(),

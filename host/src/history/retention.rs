@@ -1,6 +1,6 @@
 //! Forgetting: by age, and the oldest first where the file would grow beyond its size.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use rusqlite::Connection;
 
@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// The time of the oldest record of any tier, if there is one.
-    pub(super) fn oldest(&self) -> rusqlite::Result<Option<Duration>> {
+    pub(super) fn oldest(&self) -> rusqlite::Result<Option<SystemTime>> {
         let mut oldest: Option<i64> = None;
         for tables in streams::all(&self.connection)? {
             for tier in Tier::ALL {
@@ -77,7 +77,7 @@ impl Store {
                 oldest = [oldest, first].into_iter().flatten().min();
             }
         }
-        Ok(oldest.map(|id| Duration::from_millis(id::ms_of(id).unsigned_abs())))
+        Ok(oldest.map(id::time_of))
     }
 }
 

@@ -30,8 +30,8 @@ pub(super) struct Store {
 /// A stream, as far as it was seen since the file was opened.
 enum Known {
     Stored(Box<Stored>),
-    /// Why it can't be stored.
-    Not(Arc<StreamInfo>, String),
+    /// It can't be stored as it is.
+    Not(Arc<StreamInfo>),
 }
 
 struct Stored {
@@ -82,7 +82,7 @@ impl Store {
             }
             match self.streams.get_mut(topic) {
                 Some(Known::Stored(stored)) => stored.write(&transaction, batch, &mut written)?,
-                Some(Known::Not(..)) | None => written.unstorable += batch.rows() as u64,
+                Some(Known::Not(_)) | None => written.unstorable += batch.rows() as u64,
             }
         }
         transaction.commit()?;
@@ -138,7 +138,7 @@ impl Known {
     fn fits(&self, stream: &Arc<StreamInfo>) -> bool {
         let info = match self {
             Self::Stored(stored) => &stored.info,
-            Self::Not(info, _) => info,
+            Self::Not(info) => info,
         };
         Arc::ptr_eq(info, stream) || info.schema == stream.schema
     }
@@ -150,8 +150,8 @@ impl Known {
         written: &mut Written,
     ) -> rusqlite::Result<Self> {
         if let Err(why) = Layout::of(&stream.schema) {
-            written.refused.push((stream.topic.clone(), why.clone()));
-            return Ok(Self::Not(stream.clone(), why));
+            written.refused.push((stream.topic.clone(), why));
+            return Ok(Self::Not(stream.clone()));
         }
         let (tables, set_aside) = streams::adopt(connection, stream)?;
         if set_aside {

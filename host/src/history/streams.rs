@@ -122,8 +122,7 @@ impl Tables {
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Tables>> {
     let sql = format!("SELECT {COLUMNS} FROM _streams ORDER BY set_aside, topic, id");
     let mut statement = connection.prepare_cached(&sql)?;
-    let all = statement.query_map([], Tables::read)?.collect();
-    all
+    statement.query_map([], Tables::read)?.collect()
 }
 
 /// The tables of a stream, made or changed where they have to be; whether what was stored by an

@@ -1,5 +1,7 @@
 //! The store and its tiers, without an agent.
 
+#[path = "tests/read.rs"]
+mod read;
 #[path = "tests/support.rs"]
 mod support;
 #[path = "tests/tiers.rs"]

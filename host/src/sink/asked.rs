@@ -173,7 +173,7 @@ pub(crate) fn exists(bus: &Bus, request: &Subscribe) -> Result<(), AskedError> {
 }
 
 /// Why no record of a stream could ever pass.
-fn complaint(filter: &Filter, stream: &StreamInfo) -> Option<String> {
+pub(crate) fn complaint(filter: &Filter, stream: &StreamInfo) -> Option<String> {
     let lacking = filter.columns().into_iter().find(|column| stream.column(column).is_none());
     if let Some(column) = lacking {
         let columns = stream.schema.columns.iter();

@@ -16,7 +16,7 @@ use super::asked::{self, AskedError};
 use super::connections::Protocol;
 use super::{
     Guard, Listener, connections, dashboard, explain as explain_sink, follow, graph as graph_sink,
-    guard, json as json_sink, prometheus, steer, web_socket,
+    guard, history, json as json_sink, prometheus, steer, web_socket,
 };
 use crate::clock;
 use crate::control::Host;
@@ -41,6 +41,7 @@ fn router(host: Host, guard: Arc<Guard>) -> Router {
         .route("/api/v1/status", get(status))
         .route("/api/v1/explain", get(explain))
         .route("/api/v1/stream", get(stream))
+        .route("/api/v1/history", get(history::history))
         .route("/api/v1/{collector}", get(graph))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -215,7 +216,7 @@ async fn readyz(State(host): State<Host>) -> Response {
 async fn not_found() -> Response {
     failed(
         StatusCode::NOT_FOUND,
-        "no such page; there are /, /metrics, /api/v1/snapshot, /api/v1/plugins, /api/v1/collectors, /api/v1/streams, /api/v1/stream, /ws, /api/v1/status, /api/v1/explain, /healthz and /readyz, and /api/v1/COLLECTOR for a collector that has a graph",
+        "no such page; there are /, /metrics, /api/v1/snapshot, /api/v1/plugins, /api/v1/collectors, /api/v1/streams, /api/v1/stream, /ws, /api/v1/history, /api/v1/status, /api/v1/explain, /healthz and /readyz, and /api/v1/COLLECTOR for a collector that has a graph",
     )
 }
 

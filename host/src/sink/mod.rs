@@ -9,6 +9,7 @@ mod feed;
 mod follow;
 mod graph;
 mod guard;
+mod history;
 pub(crate) mod http;
 pub(crate) mod json;
 mod listener;

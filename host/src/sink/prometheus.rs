@@ -7,6 +7,7 @@
 //! `dropsonde_<stream>_<column>`. Rates are left out: Prometheus makes its own; shares are
 //! given as ratios where they have an OpenTelemetry name. Text has no place here.
 
+mod history;
 mod naming;
 mod otlp;
 #[cfg(test)]
@@ -283,6 +284,9 @@ impl Page {
             self.add(name, "counter", help, "", value as f64);
         }
         status.otlp.iter().for_each(|otlp| self.otlp(otlp));
+        if let Some(history) = &status.history {
+            self.history(history);
+        }
         self.streams(&status.bus.streams);
         self.subscriptions(&status.bus);
     }

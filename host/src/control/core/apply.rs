@@ -119,6 +119,7 @@ impl Core {
         if moved {
             self.watch();
         }
+        self.record();
         let collectors = self.apply();
         // What failed its trial may have failed for its settings or its deadline.
         self.check_again(|rejection| matches!(rejection, Rejection::Probe(_)));
@@ -126,6 +127,12 @@ impl Core {
         self.config_status.applied += 1;
         self.services.events.config(&self.services.bus, "applied", collectors.clone(), None);
         ReloadOutcome::Applied { collectors, needs_restart }
+    }
+
+    /// Has stored what the configuration says.
+    pub(super) fn record(&self) {
+        let wanted = self.config.history.as_ref().filter(|_| self.services.paced);
+        self.services.history.configure(&self.services.bus, wanted);
     }
 
     /// Makes the slots what the configuration says. Unchanged collectors don't notice.
