@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use dropsonde_plugin_api::abi::{Capability, PluginModuleRef};
 use dropsonde_plugin_api::schema::{ColumnSchema, Role, StreamKind, StreamSchema, ValueType};
@@ -10,6 +10,7 @@ use dropsonde_plugin_api::schema::{ColumnSchema, Role, StreamKind, StreamSchema,
 use crate::bus::{Bus, Publisher};
 use crate::clock;
 use crate::control::{ConfigStatus, OwnUse, Status};
+use crate::history::Store;
 use crate::loader::Loaded;
 use crate::model::{Batch, ColumnData, Data, Rates, RawBatch, Read, StreamInfo, check};
 use crate::runner::{Begin, Isolation, Quiet, Reply, Request, Spawner, Threads, start_process};
@@ -54,8 +55,20 @@ pub fn stream(topic: &str, kind: StreamKind) -> Arc<StreamInfo> {
 pub fn batch(stream: &Arc<StreamInfo>, sequence: u64) -> Arc<Batch> {
     let monotonic = clock::monotonic();
     let read = Read { generation: 1, sequence, wall: clock::wall(), monotonic, due: monotonic };
-    let column = |value| ColumnData { data: Data::U64(vec![value]), validity: Vec::new() };
-    Arc::new(Batch::new(stream.clone(), read, 1, (0..10).map(column).collect()))
+    batch_of(stream, read, 1)
+}
+
+/// A batch of it, of so many records, read so many seconds after 1970.
+pub fn batch_at(stream: &Arc<StreamInfo>, second: u64, rows: usize) -> Arc<Batch> {
+    let due = Duration::from_secs(second);
+    let wall = UNIX_EPOCH + due;
+    let read = Read { generation: 1, sequence: second, wall, monotonic: due, due };
+    batch_of(stream, read, rows)
+}
+
+fn batch_of(stream: &Arc<StreamInfo>, read: Read, rows: usize) -> Arc<Batch> {
+    let column = |value| ColumnData { data: Data::U64(vec![value; rows]), validity: Vec::new() };
+    Arc::new(Batch::new(stream.clone(), read, rows, (0..10).map(column).collect()))
 }
 
 /// Publishes a stream.
@@ -132,6 +145,26 @@ impl OtlpEncoder {
     pub fn request(&mut self, batch: &Batch) -> Vec<axum::body::Bytes> {
         self.0.add(batch, |_| String::new());
         self.0.finish(|_| true).into_iter().map(|request| request.body).collect()
+    }
+}
+
+/// The store of history.
+pub struct Stored(Store);
+
+impl Stored {
+    /// Makes a file.
+    pub fn create(path: &Path) -> Result<Self, String> {
+        Store::open(path, false).map(Self).map_err(|error| error.to_string())
+    }
+
+    /// Writes batches by one transaction.
+    pub fn write(&mut self, batches: &[Arc<Batch>]) -> Result<(), String> {
+        self.0.write(batches).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Makes the minutes and hours of all that was written.
+    pub fn roll_up(&mut self) -> Result<(), String> {
+        self.0.roll_up(i64::MAX).map_err(|error| error.to_string())
     }
 }
 

@@ -49,8 +49,7 @@ fn writes(agent: &Agent) -> bool {
 fn column<T: rusqlite::types::FromSql>(file: &Path, sql: &str) -> Vec<T> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let mut statement = connection.prepare(sql).unwrap();
-    let values = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    values
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 const PULSE: &str = "[history]\nstreams = [\"events.>\"]\nflush = \"100ms\"\n";

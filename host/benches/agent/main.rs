@@ -14,6 +14,7 @@ mod clock;
 mod events;
 mod first_value;
 mod growth;
+mod history;
 mod latency;
 mod load;
 mod many;
@@ -51,7 +52,7 @@ pub(crate) struct Effort {
 type Group = (&'static str, fn(Effort) -> Vec<Row>);
 
 /// In the order of the path of a sample.
-const GROUPS: [Group; 20] = [
+const GROUPS: [Group; 21] = [
     ("call", call::rows),
     ("round-trip", round_trip::rows),
     ("six", rounds::rows),
@@ -62,6 +63,7 @@ const GROUPS: [Group; 20] = [
     ("allocations", allocations::rows),
     ("events", events::rows),
     ("otlp", otlp::rows),
+    ("history", history::rows),
     ("agent", whole_agent::rows),
     ("peers", peers::rows),
     ("first-value", first_value::rows),

@@ -24,3 +24,4 @@ mod writer;
 
 pub(crate) use recorder::Recorder;
 pub use status::HistoryStatus;
+pub(crate) use store::Store;

@@ -19,7 +19,7 @@ use crate::model::{Batch, StreamInfo, Value};
 const MOST_LOG: u64 = 64 << 20;
 
 /// The open file.
-pub(super) struct Store {
+pub(crate) struct Store {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
     _lock: File,
@@ -44,7 +44,7 @@ struct Stored {
 
 /// What was written.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Written {
+pub(crate) struct Written {
     pub(super) batches: u64,
     pub(super) rows: u64,
     /// Records that no table takes.
@@ -57,14 +57,14 @@ pub(super) struct Written {
 
 impl Store {
     /// Opens the file, and makes it if it is not there. `check`: looks for damage, for 2 s at most.
-    pub(super) fn open(path: &Path, check: bool) -> Result<Self, StoreError> {
+    pub(crate) fn open(path: &Path, check: bool) -> Result<Self, StoreError> {
         let Opened { connection, lock } = open::open(path, check)?;
         let (path, streams) = (path.to_owned(), HashMap::new());
         Ok(Self { path, connection, _lock: lock, streams })
     }
 
     /// Writes batches, in order: all or none. After an error the store must be opened anew.
-    pub(super) fn write(&mut self, batches: &[Arc<Batch>]) -> Result<Written, StoreError> {
+    pub(crate) fn write(&mut self, batches: &[Arc<Batch>]) -> Result<Written, StoreError> {
         self.check_log()?;
         let path = self.path.clone();
         self.write_all(batches).map_err(|cause| StoreError::Sqlite { path, cause })

@@ -22,7 +22,7 @@ struct Progress {
 
 impl Store {
     /// Makes the minutes and hours that are complete at `now`, in milliseconds since 1970.
-    pub(super) fn roll_up(&mut self, now: i64) -> Result<(), StoreError> {
+    pub(crate) fn roll_up(&mut self, now: i64) -> Result<(), StoreError> {
         let path = self.path.clone();
         self.roll_up_all(now).map_err(|cause| StoreError::Sqlite { path, cause })
     }
