@@ -145,6 +145,17 @@ async fn events_are_never_thinned_out() {
 }
 
 #[tokio::test]
+async fn whoever_only_thins_out_demands_nothing() {
+    let bus = Bus::new();
+    let publisher = bus.publisher(stream("cpu", StreamKind::Snapshot));
+    let request = Subscribe::to("metrics.cpu").unwrap();
+    let mut thinned = bus.subscribe(request.at_most_every(Duration::from_secs(2)));
+    assert_eq!(bus.demand("metrics.cpu"), None);
+    publish(&publisher, 5).await;
+    assert_eq!(drain(&mut thinned), [1, 2, 4], "one each for 0-2 s, 2-4 s and 4-6 s");
+}
+
+#[tokio::test]
 async fn demand_is_the_shortest_interval_that_anyone_asks_for_and_goes_with_them() {
     let bus = Bus::new();
     let _publisher = bus.publisher(stream("cpu", StreamKind::Snapshot));

@@ -201,3 +201,27 @@ fn the_place_of_a_value_is_found_in_a_long_line() {
     let found = errors(&format!("[plugins]\ntrusted_keys = [{values}5]\n"));
     assert!(found[50_000].starts_with("2:250017: plugins.trusted_keys[50000]: "));
 }
+
+#[test]
+fn history_is_off_until_streams_are_named_and_its_mistakes_have_their_place() {
+    let history = |text: &str| load(text).unwrap().history;
+    assert_eq!(history(""), None);
+    assert_eq!(history("[history]\nflush = \"1s\"\nstreams = []\n"), None);
+    let text = "[host]\nstate_dir = \"/var/lib/d\"\n[history]\nstreams = [\"metrics.>\"]\n\
+                interval = \"1min\"\n[history.keep]\nraw = \"2h\"\nsize = \"1GiB\"\n";
+    let given = history(text).unwrap();
+    assert_eq!(given.path, PathBuf::from("/var/lib/d/history/history.db"));
+    assert_eq!((given.interval.as_secs(), given.flush.as_secs()), (60, 10));
+    let keep = Keep { raw: Duration::from_secs(7200), size: 1 << 30, ..Keep::default() };
+    assert_eq!(given.keep, keep);
+    let text = "[history]\nstreams = [\"metrics.cpu\", \"metrics..\"]\ninterval = \"1ms\"\n\
+                pth = \"x\"\n[history.keep]\nsize = \"1KiB\"\nhours = \"1h\"\n";
+    let mut found = errors(text);
+    found.sort();
+    assert_eq!(found.len(), 5, "{found:#?}");
+    assert!(found[0].starts_with("2:27: history.streams[1]: `metrics..` has an empty token"));
+    assert!(found[1].starts_with("3:12: history.interval: the shortest interval is 10ms"));
+    assert_eq!(found[2], "4:1: history: unknown key `pth`; did you mean `path`?");
+    assert_eq!(found[3], "6:8: history.keep.size: the smallest size is \"1MiB\"");
+    assert_eq!(found[4], "7:1: history.keep: unknown key `hours`; did you mean `hour`?");
+}

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ const CATALOGUE: &str = "CREATE TABLE _streams (
 /// The file, for writing.
 pub(super) struct Opened {
     pub(super) connection: Connection,
+    /// Device and inode.
+    pub(super) identity: (u64, u64),
     /// Held until the file is closed.
     pub(super) lock: File,
 }
@@ -65,10 +67,19 @@ pub(super) fn open(path: &Path, check: bool) -> Result<Opened, StoreError> {
         }
         Err(error) => return Err(place(error.into())),
     }
-    private.open(path).map_err(place)?; // command lines may hold secrets: for this user alone
+    // Command lines may hold secrets: for this user alone. One that is there is not opened here:
+    // to close it would give up SQLite's locks on it (fcntl(2), "record locks").
+    match private.create_new(true).open(path) {
+        // A log whose file was removed belongs to nothing.
+        Ok(_) => ["-wal", "-shm"].iter().for_each(|end| drop(fs::remove_file(beside(path, end)))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(place(error)),
+    }
+    let gone = || place(io::ErrorKind::NotFound.into());
+    let identity = identity_of(path).ok_or_else(gone)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
-    let (application, layout, tables) = identity(&connection).map_err(sqlite)?;
+    let (application, layout, tables) = marks(&connection).map_err(sqlite)?;
     let is_new = (application, layout, tables) == (0, 0, 0);
     if !is_new && application != APPLICATION {
         return Err(StoreError::Foreign { path: path.to_owned() });
@@ -81,10 +92,11 @@ pub(super) fn open(path: &Path, check: bool) -> Result<Opened, StoreError> {
         quick_check(&connection, path)?;
     }
     prepare(&connection, is_new).map_err(sqlite)?;
-    Ok(Opened { connection, lock })
+    Ok(Opened { connection, identity, lock })
 }
 
-fn identity(connection: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
+/// Whose the file is, its layout, and how many tables and indexes it has.
+fn marks(connection: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
     let value = |sql| connection.query_row(sql, [], |row| row.get(0));
     Ok((
         value("PRAGMA application_id")?,
@@ -164,6 +176,11 @@ fn set_aside_before(path: &Path) -> Vec<PathBuf> {
         path.starts_with(&*start) && !path.ends_with("-wal") && !path.ends_with("-shm")
     };
     paths.filter(is_one).collect()
+}
+
+/// Device and inode.
+pub(super) fn identity_of(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// A file whose name is that of another with something after it.

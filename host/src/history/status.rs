@@ -93,9 +93,12 @@ impl Shared {
         self.lock().state = State::Starting;
     }
 
+    pub(super) fn is_well(&self) {
+        self.lock().state = State::Storing;
+    }
+
     pub(super) fn flushed(&self, written: &Written, took: Duration) {
         let mut counts = self.lock();
-        counts.state = State::Storing;
         counts.written.rows += written.rows;
         counts.written.batches += written.batches;
         counts.lost[Cause::Unstorable as usize] += written.unstorable;

@@ -16,12 +16,14 @@ use super::streams::{self, Tables};
 use crate::model::{Batch, StreamInfo, Value};
 
 /// Most that the write-ahead log may take while a reader keeps it from being emptied.
-const MOST_LOG: u64 = 64 << 20;
+pub(super) const MOST_LOG: u64 = if cfg!(test) { 1 << 20 } else { 64 << 20 };
 
 /// The open file.
 pub(crate) struct Store {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
+    /// Device and inode.
+    identity: (u64, u64),
     _lock: File,
     /// The streams that are written, by topic.
     streams: HashMap<String, Known>,
@@ -58,9 +60,9 @@ pub(crate) struct Written {
 impl Store {
     /// Opens the file, and makes it if it is not there. `check`: looks for damage, for 2 s at most.
     pub(crate) fn open(path: &Path, check: bool) -> Result<Self, StoreError> {
-        let Opened { connection, lock } = open::open(path, check)?;
+        let Opened { connection, identity, lock } = open::open(path, check)?;
         let (path, streams) = (path.to_owned(), HashMap::new());
-        Ok(Self { path, connection, _lock: lock, streams })
+        Ok(Self { path, connection, identity, _lock: lock, streams })
     }
 
     /// Writes batches, in order: all or none. After an error the store must be opened anew.
@@ -102,6 +104,11 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Whether the file is still at its place: what is written to one that was removed is gone.
+    pub(super) fn is_there(&self) -> bool {
+        open::identity_of(&self.path).is_some_and(|identity| identity == self.identity)
     }
 
     /// Whether a stream is being written.

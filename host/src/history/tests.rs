@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::error::{Cause, StoreError};
 use super::id::{HOUR_MS, MINUTE_MS};
 use super::open;
-use super::store::Store;
+use super::store::{MOST_LOG, Store};
 use crate::config::Keep;
 use support::{Given, START, batch, column, count, load, stream, texts};
 
@@ -181,6 +181,33 @@ fn what_is_not_this_agents_file_is_not_touched() {
     let before = fs::read(&path).unwrap();
     assert_eq!(cause(&path), Cause::Refused);
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_reader_that_does_not_end_stops_the_log_from_growing_without_bound() {
+    let (_directory, path) = place();
+    let info = load();
+    let mut store = Store::open(&path, true).unwrap();
+    let rows: Vec<_> = (0..5000).map(|_| vec![Given::Text("a"), Given::F64(0.5)]).collect();
+    let mut at = START;
+    let mut write = |store: &mut Store| {
+        at += 1000;
+        store.write(&[batch(&info, at, &rows)])
+    };
+    write(&mut store).unwrap();
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM test_load").unwrap();
+    let error = (0..100).find_map(|_| write(&mut store).err()).expect("it is held");
+    assert_eq!(error.cause(), Cause::InUse);
+    assert!(error.to_string().contains("end the program that has it open"), "{error}");
+    let log = || fs::metadata(open::beside(&path, "-wal")).unwrap().len();
+    assert!(log() < 2 * MOST_LOG, "{}", log());
+    let before = log();
+    assert!(write(&mut store).is_err());
+    assert_eq!(log(), before);
+    drop(reader);
+    write(&mut store).unwrap();
+    assert!(log() < before);
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Writer {
                 self.turn();
             }
             if self.trouble.as_ref().is_some_and(|trouble| trouble.cause == Cause::Refused) {
-                return;
+                return self.lose(0, Cause::Refused);
             }
         }
         if !self.waiting.is_empty() {
@@ -125,7 +125,7 @@ impl Writer {
 
     fn flush(&mut self) -> Result<(), StoreError> {
         let start = clock::monotonic();
-        let mut store = match self.store.take() {
+        let mut store = match self.store.take().filter(Store::is_there) {
             Some(store) => store,
             None => Store::open(&self.settings.path, self.trouble.is_none())?,
         };
@@ -203,12 +203,10 @@ impl Writer {
         let lost = last.map_or(0, |last| last.lost);
         let again = clock::monotonic() + pause;
         self.trouble = Some(Trouble { cause, pause, again, lost });
-        if cause == Cause::Refused {
-            self.lose(0, cause);
-        }
     }
 
     fn recovered(&mut self) {
+        self.shared.is_well();
         if let Some(trouble) = self.trouble.take() {
             tracing::info!("history: stored again; {} records were lost meanwhile", trouble.lost);
         }
