@@ -137,6 +137,30 @@ fn nothing_is_read_for_history_that_would_not_be_read_without() {
     assert_eq!(agent.collector("steady").unwrap()["batches"], 2, "of two streams, one each");
 }
 
+#[test]
+fn queries_join_what_was_stored_with_what_is_live_and_never_write_it() {
+    let agent = agent(
+        "[defaults]\ninterval = \"50ms\"\n[history]\nstreams = [\"metrics.>\"]\n\
+         interval = \"50ms\"\nflush = \"50ms\"\n",
+        &["steady_v1"],
+    );
+    until(&agent, "rows", |status| status["rows"].as_u64() > Some(30));
+    let ask = |sql: &str| {
+        let answer = agent.told(&["query", "--json", sql]);
+        serde_json::from_str::<Value>(answer.lines().next().unwrap()).unwrap()
+    };
+    let found = ask("select count(*) as stored, max(live.reads) >= max(old.reads) as later \
+                     from history.steady_parts as old join steady_parts as live using (part) \
+                     where old._id >= (unixepoch() - 600) * 1000 << 20");
+    assert!(found["stored"].as_u64() > Some(10), "{found}");
+    let minutes = ask("select count(*) as minutes from history.steady_parts_1m");
+    assert!(minutes["minutes"].is_u64(), "{minutes}");
+    let refused = agent.command(&["query", "delete from history.steady_parts"]).output().unwrap();
+    assert!(!refused.status.success());
+    let before = rows(&agent);
+    until(&agent, "it is written on", |status| status["rows"].as_u64() > Some(before + 10));
+}
+
 /// What was on standard output before a time, by number.
 fn beats_before(agent: &Agent, time: SystemTime) -> Vec<i64> {
     let lines = agent.stdout.lock().unwrap().clone();

@@ -158,7 +158,7 @@ impl Builder {
             refused: Mutex::default(),
             changes,
             events: Events::default(),
-            queries: Engine::new(None),
+            queries: Engine::new(),
             history: Recorder::default(),
             logs: Logs::default(),
             otlp: OnceLock::new(),

@@ -15,7 +15,8 @@ impl Host {
     pub async fn query(&self, query: Query) -> Result<Rows, QueryError> {
         let (bus, max_age) = (self.bus(), query.max_age.unwrap_or(Duration::MAX));
         let read = |streams, patience| self.read_tables(streams, max_age, patience);
-        self.services.queries.run(query, bus.streams(), bus.clone(), read).await
+        let history = self.services.history.file();
+        self.services.queries.run(query, bus.streams(), bus.clone(), history, read).await
     }
 
     /// Tables no older than `max_age` where that can be had within `patience`, otherwise as they

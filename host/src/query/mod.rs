@@ -69,6 +69,11 @@ impl Query {
         Self { sql: sql.into(), max_age: None, timeout: Duration::from_secs(5), limit: 10_000 }
     }
 
+    /// Whether it may mean the schema `history`: what does not is spared its file.
+    fn names_history(&self) -> bool {
+        self.sql.to_ascii_lowercase().contains("history")
+    }
+
     fn check(&self) -> Result<(), QueryError> {
         let bound = |what| Err(QueryError::OutOfBounds(what));
         if self.sql.len() > MOST_SQL {
@@ -93,18 +98,17 @@ pub(crate) struct Engine {
     /// Of those that run and those that wait.
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
-    /// A database that stands in queries as the schema `history`.
-    history: Option<PathBuf>,
 }
 
 impl Engine {
     /// Costs nothing until it is asked.
-    pub(crate) fn new(history: Option<PathBuf>) -> Self {
+    pub(crate) fn new() -> Self {
         let places = Arc::new(Semaphore::new(TURNS + WAITING));
-        Self { places, turns: Arc::new(Semaphore::new(TURNS)), history }
+        Self { places, turns: Arc::new(Semaphore::new(TURNS)) }
     }
 
     /// Answers a query over those of the streams that have tables, and the host's own tables.
+    /// `history` is a database that stands in it as the schema of that name, if it is named.
     /// `read` gets those that it names, and how long it may take; the batches that it returns are
     /// all that the query sees.
     pub(crate) async fn run<F>(
@@ -112,6 +116,7 @@ impl Engine {
         query: Query,
         streams: Vec<Arc<StreamInfo>>,
         bus: Bus,
+        history: Option<PathBuf>,
         read: impl FnOnce(Vec<Arc<StreamInfo>>, Duration) -> F,
     ) -> Result<Rows, QueryError>
     where
@@ -129,7 +134,7 @@ impl Engine {
         let output = Output { chunks: rows, deadline, runtime: Handle::current() };
         let streams = streams.into_iter().filter(|stream| table_of(stream).is_some());
         let job = Job {
-            history: self.history.clone(),
+            history: history.filter(|_| query.names_history()),
             query,
             streams: system::streams().into_iter().chain(streams).collect(),
             bus,

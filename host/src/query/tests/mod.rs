@@ -44,6 +44,7 @@ struct World {
     _company: Company,
     bus: Bus,
     engine: Engine,
+    history: Option<std::path::PathBuf>,
     publishers: Vec<Publisher>,
     /// How often streams were read for a query.
     reads: Arc<AtomicUsize>,
@@ -67,8 +68,9 @@ impl World {
     }
 
     fn with(company: Company) -> Self {
-        let (bus, engine) = (Bus::new(), Engine::new(None));
-        Self { _company: company, bus, engine, publishers: Vec::new(), reads: Arc::default() }
+        let (bus, engine) = (Bus::new(), Engine::new());
+        let (publishers, reads) = (Vec::new(), Arc::default());
+        Self { _company: company, bus, engine, history: None, publishers, reads }
     }
 
     /// With one stream, `items`, of so many rows whose number is that of the row.
@@ -98,7 +100,8 @@ impl World {
             let last = |stream: &Arc<StreamInfo>| self.bus.latest(&stream.topic);
             std::future::ready(streams.iter().filter_map(last).collect())
         };
-        self.engine.run(query, self.bus.streams(), self.bus.clone(), read).await
+        let (streams, history) = (self.bus.streams(), self.history.clone());
+        self.engine.run(query, streams, self.bus.clone(), history, read).await
     }
 
     /// All rows of an answer.
