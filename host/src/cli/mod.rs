@@ -86,8 +86,8 @@ struct Common {
     /// that only this user can open [default: 127.0.0.1:9811].
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// Control socket; `off` for none [default: /run/dropsonde/control.sock for root, otherwise
-    /// dropsonde/control.sock in $XDG_RUNTIME_DIR].
+    /// Control socket; `off` for none [default: control.sock in $RUNTIME_DIRECTORY, in
+    /// /run/dropsonde for root, in $XDG_RUNTIME_DIR/dropsonde, or in /tmp/dropsonde-UID].
     #[arg(long, value_name = "PATH")]
     control: Option<String>,
 }

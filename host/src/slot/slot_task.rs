@@ -387,11 +387,6 @@ impl Slot {
         }
     }
 
-    /// For those who follow the collector's log.
-    fn note(&self, level: tracing::Level, text: &str) {
-        self.services.logs.keep(&self.spec.name, level, text);
-    }
-
     async fn stop(&mut self) {
         self.life.stop_asked();
         self.show_phase();

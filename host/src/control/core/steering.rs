@@ -9,7 +9,7 @@ use super::Core;
 use crate::config::{CollectorSpec, suggestion};
 use crate::control::Command;
 use crate::control::steer::{Order, SteerError};
-use crate::slot::SlotCommand;
+use crate::slot::{SlotCommand, SlotStatus};
 
 impl Core {
     /// Whether anything is different from before.
@@ -99,5 +99,31 @@ impl Core {
             suggestion(collector, &names)
         };
         SteerError::Unknown { collector: collector.to_owned(), hint }
+    }
+
+    /// Collectors that are there and don't run.
+    pub(super) fn idle(&self) -> Vec<SlotStatus> {
+        let configured = self.config.collectors.values().cloned();
+        let plugins = self.plugins.images().map(|image| &image.manifest.name);
+        let automatic = plugins.filter_map(|plugin| self.autostarted(plugin));
+        let own = configured.chain(automatic).map(|own| (own.enabled, self.steering.apply(own)));
+        own.filter_map(|(by_file, spec)| {
+            if !spec.enabled {
+                let required = spec.required && by_file; // a person stopped what is needed
+                return Some(SlotStatus { disabled: true, required, ..SlotStatus::new(&spec) });
+            }
+            let lacks_plugin = self.plugins.image(&spec.plugin).is_none();
+            lacks_plugin.then(|| {
+                let last_error = Some(self.no_plugin(&spec.plugin));
+                SlotStatus { last_error, ..SlotStatus::new(&spec) }
+            })
+        })
+        .collect()
+    }
+
+    fn no_plugin(&self, plugin: &str) -> String {
+        let looked: Vec<String> =
+            self.directories().iter().map(|path| path.display().to_string()).collect();
+        format!("there is no plugin `{plugin}` in {}; put its .so there", looked.join(", "))
     }
 }

@@ -177,4 +177,9 @@ impl Slot {
         self.status.send_modify(|status| status.moved = Some(why));
         self.services.health(&self.status.borrow());
     }
+
+    /// For those who follow the collector's log.
+    pub(super) fn note(&self, level: tracing::Level, text: &str) {
+        self.services.logs.keep(&self.spec.name, level, text);
+    }
 }
