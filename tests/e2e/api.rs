@@ -271,3 +271,22 @@ fn a_request_for_something_fresh_reads_once_for_all_who_wait() {
     let bus = agent.json("/api/v1/status")["bus"].clone();
     assert!(bus["cache_hits"].as_u64() >= Some(20), "{bus}");
 }
+
+/// What the page is made of is counted each time that it is made.
+#[test]
+fn scrapers_that_come_at_the_same_time_get_the_same_page() {
+    let agent = Agent::with_plugins("[defaults]\ninterval = \"1h\"\n", &[&fixture("steady_v1")]);
+    agent.running("steady");
+    let made = || {
+        let status = agent.json("/api/v1/status");
+        let streams = status["bus"]["streams"].as_array().unwrap();
+        let steady = streams.iter().find(|stream| stream["topic"] == "metrics.steady").unwrap();
+        steady["cache_hits"].as_u64().unwrap()
+    };
+    let (before, start) = (made(), std::time::Instant::now());
+    for _ in 0..200 {
+        assert!(agent.page("/metrics").1.contains("steady"));
+    }
+    let (made, most) = (made() - before, start.elapsed().as_millis() as u64 / 20 + 1);
+    assert!((1..=most).contains(&made), "made {made} times in the time of {most}");
+}

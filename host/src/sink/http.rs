@@ -16,7 +16,7 @@ use super::asked::{self, AskedError};
 use super::connections::Protocol;
 use super::{
     Guard, Listener, connections, dashboard, explain as explain_sink, follow, graph as graph_sink,
-    guard, history, json as json_sink, prometheus, steer, web_socket,
+    guard, history, json as json_sink, scrape, steer, web_socket,
 };
 use crate::clock;
 use crate::control::Host;
@@ -33,7 +33,6 @@ pub(crate) async fn serve(
 
 fn router(host: Host, guard: Arc<Guard>) -> Router {
     Router::new()
-        .route("/metrics", get(metrics))
         .route("/api/v1/snapshot", get(snapshot))
         .route("/api/v1/plugins", get(plugins))
         .route("/api/v1/collectors", get(collectors))
@@ -49,6 +48,7 @@ fn router(host: Host, guard: Arc<Guard>) -> Router {
         .with_state(host.clone())
         .merge(dashboard::router(guard.clone()))
         .merge(steer::router(host.clone(), guard.clone()))
+        .merge(scrape::router(host.clone()))
         .merge(web_socket::router(host))
         .layer(middleware::from_fn_with_state(guard, guard::host))
 }
@@ -69,12 +69,6 @@ fn max_age(asked: Asked) -> Result<Option<Duration>, String> {
     let Query(freshness) = asked.map_err(|error| error.body_text())?;
     let parsed = freshness.max_age.as_deref().map(humantime::parse_duration).transpose();
     parsed.map_err(|error| format!("max_age: {error}; write a duration such as 500ms or 2s"))
-}
-
-async fn metrics(State(host): State<Host>) -> Response {
-    let batches = host.latest();
-    let page = prometheus::page(&batches, &host.status());
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
 
 async fn snapshot(State(host): State<Host>, asked: Asked) -> Response {
