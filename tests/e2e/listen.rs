@@ -180,6 +180,14 @@ fn other_machines_steer_collectors_only_if_the_configuration_says_so() {
         assert_eq!(token.is_empty(), code == 403, "{actions:?}");
         let client: ureq::Agent =
             ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        // Scrapers elsewhere have names of their own for this machine.
+        for (path, code) in
+            [("/metrics", 200), ("/readyz", 200), ("/", 421), ("/api/v1/status", 421)]
+        {
+            let url = format!("http://127.0.0.1{address}{path}");
+            let answer = client.get(url).header("Host", "node1.example.com").call().unwrap();
+            assert_eq!(answer.status(), code, "{path}");
+        }
         let answer = client
             .post(format!("http://127.0.0.1{address}/api/v1/collectors/none/restart"))
             .header("X-Dropsonde-Token", token)

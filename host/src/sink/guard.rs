@@ -26,10 +26,16 @@ use crate::config::{Access, Listen};
 pub(super) const TOKEN: HeaderName = HeaderName::from_static("x-dropsonde-token");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// What other machines ask by whatever name they have for this one, where they are meant to
+/// reach it: scrapers, and those who look whether it is well.
+const SCRAPED: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
+
 /// Decides which requests are answered.
 pub(crate) struct Guard {
     /// The names that the machine is reached by; `None`: any, as by a Unix socket.
     names: Option<Vec<String>>,
+    /// Other machines are meant to reach it.
+    exposed: bool,
     /// Anew at each start; or why nothing can be changed.
     token: Result<String, &'static str>,
 }
@@ -52,7 +58,7 @@ impl Guard {
                  them to restart and disable collectors",
             ),
         };
-        Ok(Arc::new(Self { names, token }))
+        Ok(Arc::new(Self { names, exposed: listen.is_exposed(), token }))
     }
 
     /// What a page needs to change something, or why it can't.
@@ -125,6 +131,9 @@ pub(super) async fn host(
     let in_headers = request.headers().get_all(header::HOST).iter();
     let in_headers = in_headers.map(|host| host.to_str().unwrap_or("(no text)"));
     let in_uri = request.uri().authority().map(Authority::as_str);
+    if guard.exposed && SCRAPED.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
     let checked = in_headers.chain(in_uri).try_for_each(|name| guard.check_host(name));
     match checked {
         Ok(()) => next.run(request).await,
