@@ -380,7 +380,7 @@ fn a_name_without_end_delays_nobody() {
     let refusal = agent.refused(1, &["tap", &name]);
     assert!(refusal.contains("a topic has 512 at most"), "{refusal}");
     let refusal = agent.refused(1, &["tap", "--where", &name]);
-    assert!(refusal.contains("a predicate has 4096 bytes at most"), "{refusal}");
+    assert!(refusal.contains("a predicate has 1024 bytes at most"), "{refusal}");
     let refusal = agent.refused(1, &["get", &name[..500]]);
     assert!(refusal.contains("a name has 128 bytes at most"), "{refusal}");
 }

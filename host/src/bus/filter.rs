@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::model::{Batch, StreamInfo, Value};
 
 /// Longest predicate, in bytes: it is evaluated for each record.
-const MAX_TEXT: usize = 4096;
+const MAX_TEXT: usize = 1024;
 
 /// A predicate over the columns of a record.
 ///

@@ -87,6 +87,7 @@ pub(crate) fn read(file: &Path, question: &Question) -> Result<Answer, ReadError
     let predicate = predicate(tables, question.filter.as_ref())?;
     let mut reading = Reading {
         question,
+        most: question.limit.min(MOST_VALUES / (columns.len() + 1)),
         tables,
         keys: &keys,
         columns: &columns,
@@ -179,6 +180,9 @@ fn pick(
                 tables.stream
             )));
         };
+        if columns.iter().any(|picked: &Picked| picked.name == column.name) {
+            return Err(ReadError::Wrong(format!("columns: `{name}` stands there twice")));
+        }
         columns.push(column.clone());
     }
     Ok((keys, columns))
@@ -203,7 +207,12 @@ fn predicate(tables: &Tables, filter: Option<&Filter>) -> Result<Option<String>,
     Ok(filter.sql(&info))
 }
 
+/// Values of one answer, at most: it is put together in memory.
+const MOST_VALUES: usize = 200_000;
+
 struct Reading<'a> {
+    /// Rows, at most.
+    most: usize,
     question: &'a Question,
     tables: &'a Tables,
     keys: &'a [String],
@@ -249,7 +258,7 @@ impl Reading<'_> {
         let mut statement = connection.prepare(&self.sql(tier))?;
         let mut rows = statement.query([id::first(start), id::first(end)])?;
         while let Some(row) = rows.next()? {
-            if self.rows >= self.question.limit {
+            if self.rows >= self.most {
                 return Ok(true);
             }
             self.take(row)?;

@@ -135,6 +135,9 @@ struct RpcStatus {
     details: Vec<prost_types::Any>,
 }
 
+/// Longest pause that a receiver may ask for: it asks anew each time.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
 #[derive(Clone, PartialEq, Message)]
 struct RetryInfo {
     #[prost(message, optional, tag = "1")]
@@ -148,7 +151,10 @@ impl RpcStatus {
             |detail: &&prost_types::Any| detail.type_url.ends_with("/google.rpc.RetryInfo");
         let info = self.details.iter().find(is_info)?;
         let info = RetryInfo::decode(&*info.value).ok()?;
-        Some(info.retry_delay.and_then(|delay| delay.try_into().ok()).unwrap_or_default())
+        let delay = info.retry_delay.unwrap_or_default();
+        let seconds = u64::try_from(delay.seconds).unwrap_or(0);
+        let nanos = u32::try_from(delay.nanos).unwrap_or(0).min(999_999_999);
+        Some(Duration::new(seconds, nanos).min(LONGEST_WAIT))
     }
 }
 
