@@ -24,9 +24,11 @@ const OPERATIONS: i32 = 100;
 /// The schema of the history database.
 const HISTORY: &str = "history";
 
-/// Functions that reach beyond the database, and one whose value takes its memory only as it is
-/// handed over, where nothing looks.
-const FORBIDDEN: [&str; 3] = ["load_extension", "fts3_tokenizer", "zeroblob"];
+/// Functions that reach beyond the database; one whose value takes its memory only as it is handed
+/// over, where nothing looks; and those that take minutes over large objects, and can't be
+/// interrupted.
+const FORBIDDEN: [&str; 5] =
+    ["load_extension", "fts3_tokenizer", "zeroblob", "json_patch", "jsonb_patch"];
 
 /// Why a query was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]

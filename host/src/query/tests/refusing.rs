@@ -28,6 +28,7 @@ async fn whatever_is_no_reading_is_refused_and_changes_nothing() {
         "select load_extension('/x.so')",
         "select fts3_tokenizer('simple')",
         "select zeroblob(1)",
+        "select json_patch('{}', '{}')",
         "begin",
         "commit",
         "savepoint s",
