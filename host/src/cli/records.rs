@@ -29,10 +29,10 @@ pub(super) struct TapArgs {
     #[arg(long, value_enum, default_value_t = Overflow::DropOldest)]
     overflow: Overflow,
     /// Batches that wait under drop-oldest [default: 1024].
-    #[arg(long, value_name = "BATCHES")]
+    #[arg(long, value_name = "BATCHES", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     room: Option<u32>,
     /// One in so many events.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     sample: Option<u64>,
     /// Ends after so many batches.
     #[arg(long, value_name = "BATCHES", value_parser = clap::value_parser!(u64).range(1..))]

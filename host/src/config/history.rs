@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::node::{Node, Tree};
-use super::section::{Problems, Section, duration, size, text};
+use super::section::{Problems, Section, duration, path as path_of, size, text};
 use super::validate::interval;
 use crate::bus::Pattern;
 
@@ -55,7 +55,7 @@ pub(super) fn read(
     let mut section = Section::new("history", node, problems);
     let path = section.child("streams");
     let streams = section.node("streams").map(|node| patterns(node, &path, problems));
-    let path = section.value("path", problems, text).map(PathBuf::from);
+    let path = section.value("path", problems, path_of);
     let path = path.unwrap_or_else(|| state_dir.join("history").join("history.db"));
     let default = Duration::from_secs(10);
     let history = History {

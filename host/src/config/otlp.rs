@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::Sources;
 use super::node::{Node, Origin, Tree};
-use super::section::{Problems, Section, duration, size, suggestion, text, texts};
+use super::section::{Problems, Section, duration, path, size, suggestion, text, texts};
 use crate::bus::Pattern;
 
 /// How requests travel.
@@ -123,7 +123,7 @@ pub(super) fn read(
     resource.extend(section.value("resource", problems, resource_in).unwrap_or_default());
     let mut queue = Section::new("otlp.queue", section.node("queue"), problems);
     let queue_size = queue.value("size", problems, size);
-    let queue_path = queue.value("path", problems, text).map(PathBuf::from);
+    let queue_path = queue.value("path", problems, path);
     queue.finish(problems);
     section.finish(problems);
     if endpoint.is_none() && problems.0.len() == before {
@@ -160,6 +160,12 @@ fn endpoint(text: &str) -> Result<Uri, String> {
         (Some("http"), Some(authority)) if authority.as_str().contains('@') => Err(format!(
             "the endpoint holds a name and a password; set otlp.headers instead; {example}"
         )),
+        (Some("http"), Some(authority))
+            if authority.as_str().len() > authority.host().len()
+                && authority.port_u16().is_none() =>
+        {
+            Err(format!("`{text}`: a port is a number up to 65535; {example}"))
+        }
         (Some("http"), Some(_)) => Ok(uri),
         _ => Err(format!("`{text}` is no URL; {example}")),
     }
@@ -213,14 +219,29 @@ fn headers_in(node: &Node) -> Result<HeaderMap, String> {
     headers_of(table.iter().map(pair).collect::<Result<_, _>>()?)
 }
 
+/// What each request says by itself: of its length, its type and its way.
+const OF_THE_REQUEST: [&str; 8] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// Values are not repeated in errors: they are secrets.
 fn headers_of(pairs: Vec<(String, String)>) -> Result<HeaderMap, String> {
     let header = |(name, value): (String, String)| {
         let wrong =
-            |what| format!("`{name}`: {what} of a header has characters that it can't have");
+            |what| format!("{name:?}: {what} of a header has characters that it can't have");
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("the name"))?;
         if parsed.as_str().ends_with("-bin") || parsed.as_str().starts_with("grpc-") {
             return Err(format!("`{name}`: gRPC keeps such names for itself"));
+        }
+        if OF_THE_REQUEST.contains(&parsed.as_str()) {
+            return Err(format!("`{name}`: each request says that by itself"));
         }
         let mut value = HeaderValue::try_from(value).map_err(|_| wrong("the value"))?;
         value.to_str().map_err(|_| wrong("the value"))?;
@@ -306,11 +327,14 @@ mod tests {
             ),
             ("endpoint = \"127.0.0.1:4317\"", "otlp.endpoint: `127.0.0.1:4317` is no URL"),
             ("endpoint = \"http://a:b@c\"", "set otlp.headers instead"),
+            ("endpoint = \"http://a:99999\"", "`http://a:99999`: a port is a number up to 65535"),
+            ("headers = { Content-Length = \"1\" }", "`Content-Length`: each request says that"),
+            ("queue = { path = \"\" }", "otlp.queue.path: expected a path"),
             ("protocol = \"http/json\"", "did you mean `http/protobuf`?"),
             ("endpont = \"http://a\"", "unknown key `endpont`; did you mean `endpoint`?"),
             ("streams = [\"metrics.>.x\"]", "otlp.streams: `metrics.>.x`: "),
-            ("headers = { \"a b\" = \"secret\" }", "`a b`: the name of a header"),
-            ("headers = { a = \"sec\\nret\" }", "`a`: the value of a header"),
+            ("headers = { \"a b\" = \"secret\" }", "\"a b\": the name of a header"),
+            ("headers = { a = \"sec\\nret\" }", "\"a\": the value of a header"),
             ("resource = { a.b = \"x\" }", "a name with dots stands in quotes"),
             ("queue = { size = \"0\" }", "otlp.queue.size: expected a size"),
         ];

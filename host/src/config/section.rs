@@ -1,5 +1,6 @@
 //! Reads one table of the configuration: each key once, each error with its place.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use dropsonde_plugin_api::abi::Capability;
@@ -107,6 +108,16 @@ pub(super) fn text(node: &Node) -> Result<String, String> {
     match &node.tree {
         Tree::Scalar(Value::String(text)) => Ok(text.clone()),
         _ => Err(format!("expected a string, found {}", node.type_name())),
+    }
+}
+
+/// A path of a file or directory. An empty one would be whatever directory the agent stands in.
+pub(super) fn path(node: &Node) -> Result<PathBuf, String> {
+    match text(node)? {
+        text if text.is_empty() || text.contains('\0') => {
+            Err("expected a path, found none; leave the key out for the default".to_owned())
+        }
+        text => Ok(text.into()),
     }
 }
 

@@ -8,8 +8,8 @@ use dropsonde_plugin_api::abi::Capability;
 
 use super::node::{Node, Tree};
 use super::section::{
-    Problems, Section, capabilities, count, duration, flag, isolation, size, suggestion, text,
-    texts,
+    Problems, Section, capabilities, count, duration, flag, isolation, path, size, suggestion,
+    text, texts,
 };
 use super::{
     CollectorSpec, Config, Defaults, Limits, Sources, control, history, listen, otlp, trust,
@@ -29,8 +29,8 @@ pub(super) fn validate(
     let listen = listen::read(&mut host, sources, problems);
     let access = listen::access(&mut host, problems);
     let control = control::read(&mut host, sources, problems);
-    let state_dir = host.value("state_dir", problems, text).map(PathBuf::from);
-    let runtime_dir = host.value("runtime_dir", problems, text).map(PathBuf::from);
+    let state_dir = host.value("state_dir", problems, path);
+    let runtime_dir = host.value("runtime_dir", problems, path);
     let log = host.value("log", problems, |node| {
         let levels = ["error", "warn", "info", "debug", "trace"];
         let text = text(node)?;

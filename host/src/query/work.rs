@@ -106,7 +106,11 @@ impl Job {
         });
         let connection = match connection {
             Ok(connection) => connection,
-            Err(error) => return asker.refuse(QueryError::Database(error.to_string())),
+            Err(error) => {
+                let file = history.map(|file| format!(" ({})", file.display()));
+                let what = format!("{error}{}", file.unwrap_or_default());
+                return asker.refuse(QueryError::Database(what));
+            }
         };
         let statement = connection.prepare(&query.sql).map_err(explain).and_then(only_reads);
         let mut statement = match statement {

@@ -21,6 +21,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 
 use super::Listener;
 
@@ -29,6 +30,9 @@ const MOST: u64 = 512;
 /// A client that has not sent the whole head of its request by then is let go, and so is one that
 /// keeps its connection and asks for nothing more.
 const HEAD: Duration = Duration::from_secs(30);
+/// A client that takes nothing of what is written to it for so long is let go: its answer, of
+/// megabytes maybe, would wait for ever.
+const STALLED: Duration = Duration::from_secs(60);
 /// Requests that a gRPC client may have under way on one connection.
 const STREAMS: u32 = 64;
 /// Longest head of a request, bytes, and what is held for a client beyond its subscription's
@@ -142,7 +146,10 @@ async fn accept(
             {
                 return;
             }
-            let connection = http.serve_connection_with_upgrades(TokioIo::new(connection), service);
+            let mut connection = TimeoutStream::new(connection);
+            connection.set_write_timeout(Some(STALLED));
+            let connection = TokioIo::new(Box::pin(connection));
+            let connection = http.serve_connection_with_upgrades(connection, service);
             drop(watcher.watch(connection.into_owned()).await); // its end is the client's affair
         });
     }
@@ -188,4 +195,53 @@ fn builder(protocol: Protocol) -> auto::Builder<TokioExecutor> {
         // What a slow client does not take waits in its queue on the bus, where it is counted.
         .max_send_buf_size(BUFFER);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use axum::routing::get;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const LENGTH: usize = 32 << 20;
+
+    /// What a client gets that reads after `pause` only. The clock stands but while all wait.
+    fn taken_after(pause: Duration) -> usize {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let router = Router::new().route("/", get(|| async { vec![0_u8; LENGTH] }));
+            let (end, ended) = oneshot::channel::<()>();
+            let server = serve(Listener::Tcp(listener), Protocol::Http, router, async {
+                let _ = ended.await;
+            });
+            let server = tokio::spawn(server);
+            let mut client = std::net::TcpStream::connect(address).unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+            tokio::time::sleep(pause).await;
+            let reader = tokio::task::spawn_blocking(move || {
+                let mut taken = Vec::new();
+                let _ = client.read_to_end(&mut taken); // it may be reset
+                taken.len()
+            });
+            let taken = reader.await.unwrap();
+            drop(end);
+            server.await.unwrap();
+            taken
+        })
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
+        assert!(taken_after(STALLED / 2) > LENGTH);
+        assert!(taken_after(STALLED * 2) < LENGTH);
+    }
 }
