@@ -11,7 +11,7 @@ use crate::bus::{Bus, Publisher};
 use crate::clock;
 use crate::control::{ConfigStatus, OwnUse, Status};
 use crate::history::Store;
-use crate::loader::Loaded;
+use crate::loader::{Functions, Loaded};
 use crate::model::{Batch, ColumnData, Data, Rates, RawBatch, Read, StreamInfo, check};
 use crate::runner::{Begin, Isolation, Quiet, Reply, Request, Spawner, Threads, start_process};
 use crate::sink::otlp::metrics;
@@ -20,7 +20,7 @@ use crate::sink::prometheus;
 /// Opens a plugin for good. Only for plugins that are known to be sound.
 pub fn open(path: &Path) -> Result<PluginModuleRef, String> {
     let loaded = Loaded::open(path).map_err(|error| error.to_string())?;
-    let module = loaded.module;
+    let Functions::Rust(module) = loaded.functions else { return Err("not in Rust".into()) };
     loaded.leak();
     Ok(module)
 }

@@ -4,6 +4,8 @@
 //! global layout cache keeps pointers into the library; so the library is opened here, and each
 //! check has a cache of its own, which is gone before the library can be.
 
+mod table;
+
 use std::path::Path;
 
 use dropsonde_plugin_api::abi::abi_stable::StableAbi;
@@ -12,9 +14,12 @@ use dropsonde_plugin_api::abi::abi_stable::abi_stability::abi_checking::{
 };
 use dropsonde_plugin_api::abi::abi_stable::library::{AbiHeaderRef, LibHeader};
 use dropsonde_plugin_api::abi::abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
-use dropsonde_plugin_api::abi::{API_VERSION, MODULE_SYMBOL, PluginModuleRef};
+use dropsonde_plugin_api::abi::c::CTableHead;
+use dropsonde_plugin_api::abi::{API_VERSION, C_SYMBOL, MODULE_SYMBOL, PluginModuleRef};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use thiserror::Error;
+
+pub(crate) use table::{Table, TableError};
 
 /// Why a plugin could not be opened.
 #[derive(Debug, Error)]
@@ -23,8 +28,13 @@ pub(crate) enum LoadError {
     #[error("the dynamic linker refused it: {0}; install what it needs, or rebuild it")]
     Open(String),
     /// It lacks the entry symbol.
-    #[error("it has no `{MODULE_SYMBOL}`: it was not built with export_plugin!")]
+    #[error(
+        "it has neither `{MODULE_SYMBOL}`, which export_plugin! makes, nor `{C_SYMBOL}`, which dropsonde.h declares"
+    )]
     Symbol,
+    /// The table of a plugin in C does not fit.
+    #[error("its `{C_SYMBOL}` {0}")]
+    Table(#[from] TableError),
     /// It was built with another release of abi_stable.
     #[error("its ABI header is unknown ({0}); rebuild it with dropsonde-plugin-api {major}.{minor}", major = API_VERSION.0, minor = API_VERSION.1)]
     Header(String),
@@ -40,8 +50,14 @@ pub(crate) enum LoadError {
 /// and none of its data is still in use.
 pub(crate) struct Loaded {
     /// The exported functions; they panic never and may be called from one thread at a time.
-    pub(crate) module: PluginModuleRef,
+    pub(crate) functions: Functions,
     library: Library,
+}
+
+/// What a plugin exports, by language.
+pub(crate) enum Functions {
+    Rust(PluginModuleRef),
+    C(Table),
 }
 
 impl Loaded {
@@ -53,23 +69,34 @@ impl Loaded {
         let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
             .map_err(|error| LoadError::Open(innermost(&error)))?;
         // SAFETY: the symbol is the static that export_plugin! makes; what it points at starts
-        // with abi_stable's header, whose magic `upgrade` checks before anything else is read.
-        let header = unsafe { library.get::<AbiHeaderRef>(MODULE_SYMBOL.as_bytes()) }
-            .map(|symbol| *symbol)
-            .map_err(|_| LoadError::Symbol)?;
-        let header =
-            header.upgrade().map_err(|error| LoadError::Header(brief(&error.to_string())))?;
-        check_layout(header)?;
-        // SAFETY: the layouts were compared above, in both directions.
-        let module = unsafe { header.init_root_module_with_unchecked_layout::<PluginModuleRef>() }
-            .map_err(|error| LoadError::Init(brief(&error.to_string())))?;
-        Ok(Self { module, library })
+        // with abi_stable's header, whose magic is checked before anything else is read.
+        let header = unsafe { library.get::<AbiHeaderRef>(MODULE_SYMBOL.as_bytes()) };
+        let functions = match header {
+            Ok(header) => Functions::Rust(module(*header)?),
+            Err(_) => {
+                // SAFETY: the symbol is the table that the header has; its beginning says
+                // whether the rest can be read.
+                let table = unsafe { library.get::<*const CTableHead>(C_SYMBOL.as_bytes()) };
+                let table = table.map_err(|_| LoadError::Symbol)?;
+                Functions::C(Table::read(*table)?)
+            }
+        };
+        Ok(Self { functions, library })
     }
 
     /// Keeps the library mapped for ever: for when its code may still run.
     pub(crate) fn leak(self) {
         std::mem::forget(self.library);
     }
+}
+
+/// The module behind a header, once both sides are known to mean the same by every type.
+fn module(header: AbiHeaderRef) -> Result<PluginModuleRef, LoadError> {
+    let header = header.upgrade().map_err(|error| LoadError::Header(brief(&error.to_string())))?;
+    check_layout(header)?;
+    // SAFETY: the layouts were compared above, in both directions.
+    unsafe { header.init_root_module_with_unchecked_layout::<PluginModuleRef>() }
+        .map_err(|error| LoadError::Init(brief(&error.to_string())))
 }
 
 /// Accepts a plugin of an older API (the host knows more fields than it has) and of a newer one

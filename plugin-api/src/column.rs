@@ -64,6 +64,11 @@ impl Column {
         self.rows = 0;
     }
 
+    /// The values, and a byte for each row: 0 where it is missing; none if none is.
+    pub fn into_parts(self) -> (Values, Vec<u8>) {
+        (self.values, self.validity)
+    }
+
     /// The stored values.
     pub fn values(&self) -> &Values {
         &self.values

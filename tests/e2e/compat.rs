@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use dropsonde_tests::{Agent, Options, fixture, replace_bytes};
+use dropsonde_tests::{Agent, Options, fixture, replace_bytes, wait_for};
 
 use crate::packages;
 
@@ -64,6 +64,31 @@ fn a_host_runs_plugins_of_the_api_after_its_own() {
         assert_eq!(agent.running("next")["isolation"], isolation);
         assert_eq!(api_version(&agent, "libnext.so"), "1.1");
         assert_eq!(agent.snapshot()["next"]["api_minor"], 1);
+    }
+}
+
+/// The plugin was written by hand against the types of 1.0, in another edition of Rust, and is
+/// compiled with another optimisation than the host.
+#[test]
+fn a_plugin_made_of_the_oldest_api_loads_in_this_host() {
+    let plugin = packages::build_plugin("tests/api-1.0").join("liboldest.so");
+    for isolation in ["process", "thread"] {
+        let mut agent = Agent::with(Options {
+            config: format!("[defaults]\nisolation = \"{isolation}\"\n"),
+            plugins: vec![(plugin.clone(), "liboldest.so".to_owned())],
+            ..Options::default()
+        });
+        assert_eq!(agent.running("oldest")["isolation"], isolation);
+        assert_eq!(api_version(&agent, "liboldest.so"), "1.0");
+        agent.logged("the oldest lives");
+        wait_for("some rounds", || {
+            agent.snapshot()["oldest"]["oldest"]["rounds"].as_u64().filter(|rounds| *rounds > 3)
+        });
+        agent.configure(&format!(
+            "[defaults]\nisolation = \"{isolation}\"\n[collectors.oldest.settings]\nkey = 1\n"
+        ));
+        agent.logged("collectors.oldest.settings.key: unknown");
+        assert!(agent.terminate().success());
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod admission;
 mod api;
+mod c_plugins;
 mod chaos;
 mod cli;
 mod compat;

@@ -3,9 +3,7 @@
 //! A file that is cut short would end the process with SIGBUS inside `dlopen`; that and most of
 //! what can be seen without running is caught here. Source: elf(5), the System V gABI.
 
-use dropsonde_plugin_api::abi::{
-    API_VERSION, MANIFEST_SECTION, MODULE_SYMBOL, Manifest, ManifestError,
-};
+use dropsonde_plugin_api::abi::{API_VERSION, Language, MANIFEST_SECTION, Manifest, ManifestError};
 use object::Endianness;
 use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64, Sym64};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
@@ -61,9 +59,9 @@ pub enum ElfError {
     },
     /// The entry symbol is not exported.
     #[error(
-        "does not export `{MODULE_SYMBOL}`; build it with export_plugin!, and don't strip its dynamic symbols"
+        "does not export `{}`; {}, and don't strip its dynamic symbols", .0.symbol(), .0.exported_by()
     )]
-    NoSymbol,
+    NoSymbol(Language),
     /// Its panics can't be caught.
     #[error(
         "was built with panic = \"abort\": a panic would end the host; build it with panic = \"unwind\""
@@ -90,13 +88,14 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<(Manifest, ElfNotes), ElfError> {
     let names = sections.section(symbols.string_section());
     let names = names.and_then(|names| names.data(endian, bytes)).unwrap_or_default();
     let named = |symbol: &&Sym64<Endianness>, name| is_named(names, symbol.st_name(endian), name);
-    let entry = symbols.iter().find(|symbol| named(symbol, MODULE_SYMBOL));
+    let entry = symbols.iter().find(|symbol| named(symbol, manifest.language.symbol()));
     if !entry.is_some_and(|symbol| symbol.is_definition(endian, symbols.strings())) {
-        return Err(ElfError::NoSymbol);
+        return Err(ElfError::NoSymbol(manifest.language));
     }
     // A Rust library that unwinds calls this of libgcc; one that aborts does not. A second sign
-    // beside the manifest's word.
-    let can_unwind = symbols.iter().any(|symbol| named(&symbol, "_Unwind_RaiseException"));
+    // beside the manifest's word. Other languages have no panics.
+    let can_unwind = manifest.language != Language::Rust
+        || symbols.iter().any(|symbol| named(&symbol, "_Unwind_RaiseException"));
     if manifest.panic_abort || !can_unwind {
         return Err(ElfError::PanicAbort);
     }

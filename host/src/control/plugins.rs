@@ -100,6 +100,7 @@ impl File {
             }),
             description: manifest.map(|manifest| manifest.description.clone()),
             kind: manifest.map(|manifest| manifest.kind),
+            language: manifest.map(|manifest| manifest.language),
             generation: image.map_or(0, |image| image.generation),
             sha256: image.map(Image::sha256),
             signed_by: self.signed_by.map(|key| key.to_string()),

@@ -26,6 +26,8 @@ pub struct PluginStatus {
     pub description: Option<String>,
     /// `collector` or `events`.
     pub kind: Option<dropsonde_plugin_api::abi::Kind>,
+    /// `rust`, or `c` for what has a C entry point.
+    pub language: Option<dropsonde_plugin_api::abi::Language>,
     /// The image that is in use; 0 if none is.
     pub generation: u32,
     /// SHA-256 of the image that is in use.

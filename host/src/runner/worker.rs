@@ -1,25 +1,21 @@
 //! The worker: loads a plugin, creates one instance and calls it, all on the thread that it is
 //! run on. It knows nothing of where that thread is.
 
-#[deny(unsafe_code)] // values alone
-mod copied;
+mod c;
+mod rust;
 
-use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use dropsonde_plugin_api::abi::abi_stable::std_types::{RResult, RStr};
-use dropsonde_plugin_api::abi::{AbiBatch, AbiFailure, AbiHost, AbiInstance, AbiSink};
 use dropsonde_plugin_api::schema::StreamSchema;
 
 use super::log_gate::LogGate;
 use super::protocol::{Begin, Failure, Reply, Request};
 use crate::clock;
-use crate::loader::Loaded;
+use crate::loader::{Functions, Loaded};
 use crate::model::{RawBatch, check_schemas};
-use copied::{copy, failure};
 
 /// Takes what the worker says.
 pub(crate) trait Out: Send + Sync + 'static {
@@ -52,6 +48,43 @@ pub(crate) trait Watch: Send {
     fn during_call(&mut self) -> Option<String>;
     /// It is over. What the plugin did that it must not, if anything.
     fn after_call(&mut self) -> Option<String>;
+}
+
+/// Most bytes that are kept of a plugin's message.
+const MAX_MESSAGE: usize = 4096;
+
+/// A plugin's message, cut and made UTF-8.
+fn bounded(bytes: &[u8]) -> String {
+    let Some((kept, rest)) = bytes.split_at_checked(MAX_MESSAGE) else {
+        return String::from_utf8_lossy(bytes).into_owned();
+    };
+    format!("{}… ({} bytes more)", String::from_utf8_lossy(kept), rest.len())
+}
+
+/// The parts of a round that could not be read: some are named, the rest are counted.
+#[derive(Debug, Default)]
+struct Parts {
+    named: Vec<String>,
+    beyond: usize,
+}
+
+impl Parts {
+    const NAMED: usize = 32;
+
+    fn add(&mut self, part: impl FnOnce() -> String) {
+        if self.named.len() < Self::NAMED {
+            self.named.push(part());
+        } else {
+            self.beyond += 1;
+        }
+    }
+
+    fn into_named(mut self) -> Vec<String> {
+        if self.beyond > 0 {
+            self.named.push(format!("and {} more", self.beyond));
+        }
+        self.named
+    }
 }
 
 /// Tells a running event source to stop.
@@ -104,12 +137,13 @@ impl Context {
         self.out.send(Reply::Log { level, message });
     }
 
-    fn deliver(&self, batch: RawBatch) -> bool {
+    /// Hands a batch over; why not, if nobody listens any more.
+    fn deliver(&self, batch: RawBatch) -> Result<(), String> {
         let heard = self.out.send(Reply::Batch(batch)) && (!self.events || self.out.flush());
         if self.events {
             self.look(|watch| watch.during_call()); // its call is the one that it runs in
         }
-        heard
+        if heard { Ok(()) } else { Err("the host has let go of this instance".to_owned()) }
     }
 
     /// A call is about to be made.
@@ -133,24 +167,42 @@ impl Context {
         }
     }
 
-    fn refuse(&self, what: String) -> AbiFailure {
+    fn refuse(&self, what: String) {
         if self.events {
             // There may never be the end of a round to say it.
             self.out.send(Reply::Refused(Failure::BadBatch(what.clone())));
         }
-        let failure = AbiFailure::new(AbiFailure::REFUSED, &what);
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
-        failure
     }
 
     /// The outcome of a call in which batches may have been refused.
-    fn outcome(&self, outcome: AbiFailure) -> Result<Vec<String>, Failure> {
+    fn outcome(&self, outcome: Result<Vec<String>, Failure>) -> Result<Vec<String>, Failure> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (failure(outcome), refused) {
+        match (outcome, refused) {
             (Ok(_) | Err(Failure::Failed(_)), Some(what)) => Err(Failure::BadBatch(what)),
             (outcome, _) => outcome,
         }
     }
+}
+
+/// A plugin's functions, in whatever language they are.
+trait Plugin {
+    /// What it publishes, and how often it is collected, in milliseconds.
+    fn describe(&self) -> Result<(Vec<StreamSchema>, u64), Failure>;
+    /// Checks settings (JSON) without making an instance.
+    fn check_settings(&self, settings: &str) -> Result<(), Failure>;
+    /// Makes an instance, which uses the context until it is destroyed, and maybe later.
+    fn create(&self, begin: &Begin, context: &Arc<Context>) -> Result<Box<dyn Instance>, Failure>;
+}
+
+/// An instance. One that is dropped and not destroyed is left as it is.
+trait Instance {
+    /// One round; the bits say which streams are wanted. What was partial.
+    fn collect(&mut self, wanted: u64) -> Result<Vec<String>, Failure>;
+    /// Runs an event source until it is told to stop.
+    fn run(&mut self) -> Result<Vec<String>, Failure>;
+    /// Ends it.
+    fn destroy(self: Box<Self>) -> Result<(), Failure>;
 }
 
 /// Serves one plugin until it is told to stop or the instance can't be used any more. Returns
@@ -178,10 +230,15 @@ fn serve(
     stop: Arc<StopFlag>,
     watch: Option<Box<dyn Watch>>,
 ) -> Result<(), Failure> {
-    let (streams, interval_ms) = describe(loaded)?;
+    let plugin: &dyn Plugin = match &loaded.functions {
+        Functions::Rust(module) => module,
+        Functions::C(table) => table,
+    };
+    let (streams, interval_ms) = plugin.describe()?;
+    check_schemas(&streams).map_err(|error| Failure::Schema(error.to_string()))?;
     out.send(Reply::Described { streams: streams.clone(), interval_ms });
     if begin.check_only {
-        failure(loaded.module.check_settings()(begin.settings.as_str().into()))?;
+        plugin.check_settings(&begin.settings)?;
         out.send(Reply::SettingsGood);
         return Ok(());
     }
@@ -196,40 +253,29 @@ fn serve(
         watch: watch.map(Mutex::new),
     });
     context.before_call();
-    let instance = create(loaded, begin, &context)?;
+    let mut instance = plugin.create(begin, &context)?;
     out.send(Reply::Created);
     context.after_call();
-    let sink = AbiSink { context: Arc::as_ptr(&context).cast(), emit, wait };
     let ended = if begin.events {
-        run_events(loaded, instance, &sink, &context)
+        run_events(&mut *instance, &context)
     } else {
-        run_polled(loaded, instance, &sink, requests, &context)
+        run_polled(&mut *instance, requests, &context)
     };
     match ended {
         // The instance is in a state that nobody knows: not even its drop is called.
         Err(failure @ Failure::Panicked(_)) => Err(failure),
-        ended => {
-            let destroyed = failure(loaded.module.destroy()(instance)).map(drop);
-            ended.and(destroyed)
-        }
+        ended => ended.and(instance.destroy()),
     }
 }
 
-fn run_events(
-    loaded: &Loaded,
-    instance: AbiInstance,
-    sink: &AbiSink,
-    context: &Context,
-) -> Result<(), Failure> {
+fn run_events(instance: &mut dyn Instance, context: &Context) -> Result<(), Failure> {
     context.before_call();
-    context.outcome(loaded.module.run()(instance, sink))?;
+    context.outcome(instance.run())?;
     if context.stop.wait(Duration::ZERO) { Ok(()) } else { Err(Failure::Returned) }
 }
 
 fn run_polled(
-    loaded: &Loaded,
-    instance: AbiInstance,
-    sink: &AbiSink,
+    instance: &mut dyn Instance,
     requests: &mut dyn Requests,
     context: &Context,
 ) -> Result<(), Failure> {
@@ -238,7 +284,7 @@ fn run_polled(
             Some(Request::Collect { id, wanted }) => {
                 context.before_call();
                 let before = clock::thread_cpu();
-                let outcome = context.outcome(loaded.module.collect()(instance, wanted, sink));
+                let outcome = context.outcome(instance.collect(wanted));
                 let fatal = outcome.as_ref().err().filter(|failure| failure.is_fatal()).cloned();
                 let cpu = clock::thread_cpu().saturating_sub(before);
                 let cpu_ns = cpu.as_nanos() as u64;
@@ -253,67 +299,4 @@ fn run_polled(
             Some(Request::Stop) | None => return Ok(()),
         }
     }
-}
-
-fn describe(loaded: &Loaded) -> Result<(Vec<StreamSchema>, u64), Failure> {
-    let description = match loaded.module.describe()() {
-        RResult::ROk(description) => description,
-        RResult::RErr(error) => return Err(failure(error).err().unwrap_or(Failure::Returned)),
-    };
-    let streams = copied::streams(&description).map_err(Failure::Schema)?;
-    check_schemas(&streams).map_err(|error| Failure::Schema(error.to_string()))?;
-    Ok((streams, description.interval_ms))
-}
-
-fn create(loaded: &Loaded, begin: &Begin, context: &Arc<Context>) -> Result<AbiInstance, Failure> {
-    let host = AbiHost {
-        context: Arc::into_raw(context.clone()).cast(),
-        retain,
-        release,
-        log,
-        collector: begin.collector.as_str().into(),
-        state_dir: begin.state_dir.as_str().into(),
-    };
-    match loaded.module.create()(begin.settings.as_str().into(), host) {
-        RResult::ROk(instance) => Ok(instance),
-        RResult::RErr(error) => Err(failure(error).err().unwrap_or(Failure::Returned)),
-    }
-}
-
-extern "C" fn emit(context: *const c_void, batch: &AbiBatch<'_>) -> AbiFailure {
-    // SAFETY: the context is the `Context` that `serve` keeps for as long as it calls the
-    // plugin, and the plugin calls this only within such a call.
-    let context = unsafe { &*context.cast::<Context>() };
-    match copy(&context.streams, batch) {
-        Ok(batch) => {
-            if context.deliver(batch) {
-                AbiFailure::none()
-            } else {
-                context.refuse("the host has let go of this instance".into())
-            }
-        }
-        Err(error) => context.refuse(error.to_string()),
-    }
-}
-
-extern "C" fn wait(context: *const c_void, nanos: u64) -> u8 {
-    // SAFETY: as in `emit`.
-    let context = unsafe { &*context.cast::<Context>() };
-    u8::from(context.stop.wait(Duration::from_nanos(nanos)))
-}
-
-extern "C" fn log(context: *const c_void, level: u8, message: RStr<'_>) {
-    // SAFETY: the caller holds a reference that it has not released.
-    let context = unsafe { &*context.cast::<Context>() };
-    context.log(level, copied::text(message));
-}
-
-extern "C" fn retain(context: *const c_void) {
-    // SAFETY: the pointer came from `Arc::into_raw`, and the caller holds a reference.
-    unsafe { Arc::increment_strong_count(context.cast::<Context>()) };
-}
-
-extern "C" fn release(context: *const c_void) {
-    // SAFETY: as in `retain`; the caller gives its reference up.
-    unsafe { Arc::decrement_strong_count(context.cast::<Context>()) };
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::API_VERSION;
+use super::{API_VERSION, C_SYMBOL, MODULE_SYMBOL};
 
 /// The ELF section that holds the manifest.
 pub const MANIFEST_SECTION: &str = ".dropsonde";
@@ -26,7 +26,8 @@ pub struct RawManifest {
     api_minor: u16,
     kind: u8,
     panic_abort: u8,
-    reserved: [u8; 2],
+    language: u8,
+    reserved: u8,
     capabilities: u32,
     reserved_too: [u8; 4],
     name: [u8; 64],
@@ -49,6 +50,8 @@ pub struct Manifest {
     pub kind: Kind,
     /// Built with `panic = "abort"`: its panics can't be caught.
     pub panic_abort: bool,
+    /// By which interface it is entered.
+    pub language: Language,
     /// What it needs to do beyond reading files.
     pub capabilities: Vec<Capability>,
 }
@@ -105,6 +108,35 @@ pub enum Kind {
     Events = 1,
 }
 
+/// The interface by which a plugin is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Language {
+    /// [`PluginModule`](super::PluginModule), made by `export_plugin!`.
+    Rust = 0,
+    /// The table of `include/dropsonde.h`, for every other language.
+    C = 1,
+}
+
+impl Language {
+    /// The symbol that such a plugin exports.
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            Self::Rust => MODULE_SYMBOL,
+            Self::C => C_SYMBOL,
+        }
+    }
+
+    /// What exports it, for messages.
+    pub const fn exported_by(self) -> &'static str {
+        match self {
+            Self::Rust => "build it with export_plugin!",
+            Self::C => "define it as dropsonde.h has it",
+        }
+    }
+}
+
 /// Why the bytes of the section are no manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ManifestError {
@@ -116,6 +148,8 @@ pub enum ManifestError {
     Format(u32),
     /// A kind that this version does not know.
     Kind(u8),
+    /// A language that this version does not know.
+    Language(u8),
     /// The named text is not UTF-8, is empty, or has characters that it may not have.
     Text(&'static str),
 }
@@ -133,6 +167,9 @@ impl fmt::Display for ManifestError {
                 write!(f, "the manifest has format {format}, known is {FORMAT}")
             }
             Self::Kind(kind) => write!(f, "the manifest names kind {kind}, known are 0 and 1"),
+            Self::Language(language) => {
+                write!(f, "the manifest names language {language}, known are 0 (Rust) and 1 (C)")
+            }
             Self::Text(which) => write!(
                 f,
                 "the manifest's {which} is empty, not UTF-8, or has characters that it may not have"
@@ -167,7 +204,8 @@ impl RawManifest {
             api_minor: API_VERSION.1.to_le(),
             kind: kind as u8,
             panic_abort: panic_abort as u8,
-            reserved: [0; 2],
+            language: Language::Rust as u8,
+            reserved: 0,
             capabilities: bits(capabilities).to_le(),
             reserved_too: [0; 4],
             name: padded(name),
@@ -195,6 +233,11 @@ impl Manifest {
             1 => Kind::Events,
             other => return Err(ManifestError::Kind(other)),
         };
+        let language = match bytes[22] {
+            0 => Language::Rust,
+            1 => Language::C,
+            other => return Err(ManifestError::Language(other)),
+        };
         let asked = u32::from_le_bytes([bytes[24], bytes[25], bytes[26], bytes[27]]);
         let name = text(&bytes[32..96], "name")?;
         if !is_name(name.as_bytes()) {
@@ -207,6 +250,7 @@ impl Manifest {
             api_version: (number(16), number(18)),
             kind,
             panic_abort: bytes[21] != 0,
+            language,
             capabilities: Capability::ALL
                 .into_iter()
                 .filter(|capability| asked & *capability as u32 != 0)
@@ -299,6 +343,7 @@ mod tests {
                 api_version: API_VERSION,
                 kind: Kind::Events,
                 panic_abort: true,
+                language: Language::Rust,
                 capabilities: vec![Capability::Perf],
             }
         );
@@ -317,6 +362,7 @@ mod tests {
         assert_eq!(damaged(0, b'x'), ManifestError::Magic);
         assert_eq!(damaged(8, 9), ManifestError::Format(9));
         assert_eq!(damaged(20, 7), ManifestError::Kind(7));
+        assert_eq!(damaged(22, 2), ManifestError::Language(2));
         assert_eq!(damaged(32, b'/'), ManifestError::Text("name"));
         assert_eq!(damaged(96, 0xff), ManifestError::Text("version"));
     }

@@ -10,7 +10,10 @@
 //! * No panic crosses: every exported function catches them ([`AbiFailure::PANICKED`]).
 //! * All functions of one instance are called on one thread.
 
+pub mod c;
 mod glue;
+#[cfg(test)]
+mod layout;
 mod manifest;
 
 use std::ffi::c_void;
@@ -22,11 +25,13 @@ use abi_stable::package_version_strings;
 use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 
+pub use c::C_SYMBOL;
 #[cfg(feature = "testing")]
 pub(crate) use glue::parse_settings;
 pub use glue::{events_module, polled_module};
 pub use manifest::{
-    Capability, Kind, MANIFEST_SECTION, MANIFEST_SYMBOL, Manifest, ManifestError, RawManifest,
+    Capability, Kind, Language, MANIFEST_SECTION, MANIFEST_SYMBOL, Manifest, ManifestError,
+    RawManifest,
 };
 
 /// For the export macro and the host's loader only.

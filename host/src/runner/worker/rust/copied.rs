@@ -13,22 +13,14 @@ use dropsonde_plugin_api::schema::{
 use crate::clock;
 use crate::model::{BatchError, ColumnData, Data, MAX_BATCH, MAX_ROWS, RawBatch};
 use crate::runner::Failure;
+use crate::runner::worker::{Parts, bounded};
 
 /// Largest text of one column in one batch.
 const MAX_TEXT: usize = 16 << 20;
-/// Most bytes that are kept of a message.
-const MAX_MESSAGE: usize = 4096;
-/// Most parts of one round that are named.
-const MAX_PARTS: usize = 32;
 
 /// A message of the plugin's.
 pub(super) fn text(text: RStr<'_>) -> String {
-    let slice = text.as_rslice();
-    let bytes = slice.as_slice();
-    let Some((kept, rest)) = bytes.split_at_checked(MAX_MESSAGE) else {
-        return String::from_utf8_lossy(bytes).into_owned();
-    };
-    format!("{}… ({} bytes more)", String::from_utf8_lossy(kept), rest.len())
+    bounded(text.as_rslice().as_slice())
 }
 
 /// The outcome of a call: what was partial, or why it failed.
@@ -44,13 +36,9 @@ pub(super) fn failure(outcome: AbiFailure) -> Result<Vec<String>, Failure> {
 }
 
 fn partial(outcome: &AbiFailure) -> Vec<String> {
-    let parts = outcome.partial.iter().take(MAX_PARTS);
-    let mut parts: Vec<String> = parts.map(|part| text(part.as_rstr())).collect();
-    let beyond = outcome.partial.len() - parts.len();
-    if beyond > 0 {
-        parts.push(format!("and {beyond} more"));
-    }
-    parts
+    let mut parts = Parts::default();
+    outcome.partial.iter().for_each(|part| parts.add(|| text(part.as_rstr())));
+    parts.into_named()
 }
 
 /// The streams that a plugin declares.
