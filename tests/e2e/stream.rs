@@ -307,3 +307,29 @@ fn memory_of_clients_that_have_left_is_given_back() {
         (now < before + (full.saturating_sub(before)) / 2 + 2048).then_some(())
     });
 }
+
+/// A predicate is looked at for each record on the thread that serves everybody.
+#[test]
+fn predicates_of_all_clients_together_are_bounded_and_room_comes_back() {
+    let agent = Agent::with(Options {
+        config: "[defaults]\ninterval = \"50ms\"\n".into(),
+        plugins: vec![(plugin("network"), "network.so".into())],
+        ..Options::default()
+    });
+    agent.running("network");
+    let predicate = vec!["interface != 'xxxxxxxxxxxx'"; 31].join(" and ");
+    assert!((970..1024).contains(&predicate.len()), "{}", predicate.len());
+    let query = format!("topic=metrics.network.interfaces&where={predicate}");
+    let clients: Vec<_> = (0..16).map(|_| agent.follow(&query)).collect();
+    clients.iter().for_each(|client| drop(client.at_least(1)));
+    let page = format!("/api/v1/stream?{}", query.replace(' ', "%20"));
+    wait_for("a refusal", || {
+        let (code, body) = agent.page(&format!("{page}&limit=1"));
+        assert!(code == 200 || body.contains("the predicates of all clients have at most 16384"));
+        (code == 503).then_some(())
+    });
+    // Who has no predicate is not concerned.
+    assert_eq!(agent.page("/api/v1/stream?topic=metrics.network.interfaces&limit=1").0, 200);
+    drop(clients);
+    wait_for("room", || (agent.page(&format!("{page}&limit=1")).0 == 200).then_some(()));
+}

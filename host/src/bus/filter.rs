@@ -82,6 +82,11 @@ enum Literal {
 }
 
 impl Filter {
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The columns that it names, each once.
     pub fn columns(&self) -> Vec<&str> {
         let mut columns = Vec::new();

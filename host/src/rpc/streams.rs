@@ -75,6 +75,7 @@ pub(super) fn subscription(
     let request = request.sample(from.sample).overflow(overflow);
     asked::exists(host.bus(), &request).map_err(|error| match error {
         asked::AskedError::Wrong(what) => Status::invalid_argument(what),
+        asked::AskedError::Busy(what) => Status::resource_exhausted(what),
         asked::AskedError::Unknown(what) => {
             let gone =
                 request.patterns().iter().find_map(|pattern| stopped(host, &pattern.to_string()));

@@ -5,7 +5,7 @@ use dropsonde_plugin_api::schema::ValueType;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::feed::Feed;
+use super::feed::{self, Feed};
 use crate::bus::{Bus, Filter, Overflow, Subscribe};
 use crate::config::suggestion;
 use crate::model::StreamInfo;
@@ -54,6 +54,9 @@ pub(crate) enum AskedError {
     /// There is no such stream.
     #[error("{0}")]
     Unknown(String),
+    /// Others have asked for so much that there is no room.
+    #[error("{0}")]
+    Busy(String),
 }
 
 fn wrong(error: impl std::fmt::Display) -> AskedError {
@@ -71,7 +74,14 @@ impl Asked {
     pub(super) fn feed(&self, bus: &Bus, usual: &Usual) -> Result<Feed, AskedError> {
         let request = self.request(usual)?;
         exists(bus, &request)?;
-        Ok(Feed::new(bus, request, self.limit.unwrap_or(u64::MAX)))
+        let room = Feed::room_for(&request).ok_or_else(|| {
+            AskedError::Busy(format!(
+                "where: the predicates of all clients have at most {} bytes together; ask again \
+                 when others have left, or leave records out at your end",
+                feed::PREDICATES
+            ))
+        })?;
+        Ok(Feed::new(bus, request, room, self.limit.unwrap_or(u64::MAX)))
     }
 
     fn request(&self, usual: &Usual) -> Result<Subscribe, AskedError> {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use crate::bus::{Batches, Bus, Losses, Pattern, Subscribe, Subscription};
 use crate::model::Batch;
 
@@ -13,7 +15,17 @@ pub(super) struct Feed {
     lost: Losses,
     /// Batches until its limit.
     left: u64,
+    #[expect(dead_code, reason = "held until it is dropped")]
+    room: Room,
 }
+
+/// Most bytes of the predicates of all clients together. Each is looked at for each record, on
+/// the one thread that serves everybody, and a client of the HTTP API may be anybody.
+pub(super) const PREDICATES: usize = 16 << 10;
+static ROOM: Semaphore = Semaphore::const_new(PREDICATES);
+
+/// Room for a client's predicate.
+pub(super) type Room = SemaphorePermit<'static>;
 
 /// What came.
 pub(super) struct Taken {
@@ -32,9 +44,15 @@ impl Taken {
 }
 
 impl Feed {
-    pub(super) fn new(bus: &Bus, request: Subscribe, limit: u64) -> Self {
+    /// Room for the predicate of a request, if others have left so much.
+    pub(super) fn room_for(request: &Subscribe) -> Option<Room> {
+        let length = request.predicate().map_or(0, |filter| filter.text().len());
+        ROOM.try_acquire_many(u32::try_from(length).ok()?).ok()
+    }
+
+    pub(super) fn new(bus: &Bus, request: Subscribe, room: Room, limit: u64) -> Self {
         let batches = bus.subscribe(request.clone());
-        Self { request, batches, lost: Losses::default(), left: limit }
+        Self { request, batches, lost: Losses::default(), left: limit, room }
     }
 
     /// The last batch of each snapshot stream that it asks for, read before it subscribed or just

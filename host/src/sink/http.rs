@@ -219,6 +219,7 @@ pub(super) fn refused(error: &AskedError) -> Response {
     let code = match error {
         AskedError::Wrong(_) => StatusCode::BAD_REQUEST,
         AskedError::Unknown(_) => StatusCode::NOT_FOUND,
+        AskedError::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     failed(code, &error.to_string())
 }
