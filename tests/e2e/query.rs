@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use dropsonde_tests::{Agent, Options, fixture, plugin, wait_for};
 use serde_json::Value;
 
+use crate::terminal::Terminal;
+
 /// An agent with bundled collectors.
 fn bundled(interval: &str, names: &[&str]) -> Agent {
     let file = |name: &&str| (plugin(name), format!("{name}.so"));
@@ -277,4 +279,19 @@ fn queries_without_end_delay_no_collector() {
         agent.ask(&["query", "--timeout", "100ms", "select 1"]).status.success().then_some(())
     });
     assert!(started.elapsed() < Duration::from_secs(50), "not at their timeouts");
+}
+
+#[test]
+fn who_looks_at_a_terminal_is_told_what_takes_long_and_others_are_not() {
+    let agent = Agent::start("");
+    let endless =
+        "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n";
+    let command = agent.command(&["query", "--timeout", "3s", endless]);
+    let mut terminal = Terminal::start(&command, 24, 80);
+    terminal.shows("waiting for the answer: 1 s");
+    terminal.shows("the query took longer than 3s");
+    assert!(!terminal.text().contains("waiting for"), "{}", terminal.text());
+    assert_eq!(terminal.ended().code(), Some(1));
+    let text = agent.refused(1, &["query", "--timeout", "2s", endless]);
+    assert!(!text.contains("waiting for"), "{text}");
 }
