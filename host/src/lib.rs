@@ -32,6 +32,7 @@
 //! * `history`: chosen streams in an SQLite file
 //! * `rpc`: gRPC, server and client
 //! * `config`, `control`, `cli`: what is told to do what
+//! * `check`: what a plugin file is held to before anybody runs it
 
 #![warn(missing_docs)]
 
@@ -41,6 +42,7 @@ pub mod bus;
 #[cfg(test)]
 #[path = "bus/tests.rs"]
 mod bus_tests; // here, since the model check compiles the bus without them
+mod check;
 mod clock;
 mod config;
 mod control;

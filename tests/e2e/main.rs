@@ -6,6 +6,7 @@ mod admission;
 mod api;
 mod c_plugins;
 mod chaos;
+mod check;
 mod cli;
 mod compat;
 mod configuration;

@@ -16,7 +16,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// Longest that it is waited for at all: collectors have less for a round.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Exit code of a command that a signal ended, by custom of shells: 128 and SIGINT.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 impl Target {
     /// The path of the socket.

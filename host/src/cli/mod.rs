@@ -1,6 +1,7 @@
 //! The command line.
 
 mod ask;
+mod check;
 mod describe;
 mod explain;
 mod list;
@@ -70,6 +71,8 @@ enum Command {
     Completions(CompletionsArgs),
     /// Check the configuration, and the settings of each collector against its plugin.
     Validate(ValidateArgs),
+    /// Hold plugin files to what the agent, and those who run it, want of a plugin.
+    Check(check::Args),
 }
 
 #[derive(Args)]
@@ -207,6 +210,7 @@ pub fn main() -> ExitCode {
             ask::put(&String::from_utf8_lossy(&script)).err().unwrap_or(ExitCode::SUCCESS)
         }
         Command::Validate(args) => validate::validate(&args),
+        Command::Check(args) => check::check(&args),
     }
 }
 

@@ -4,6 +4,7 @@
 //! `conf.d/*.toml` beside it, of which the last in order of name wins; defaults.
 
 mod control;
+mod given;
 mod history;
 mod listen;
 mod node;

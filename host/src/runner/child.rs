@@ -20,6 +20,9 @@ use super::worker::{self, Out, Requests, StopFlag};
 /// First argument of a runner process; the second is the host's process id.
 pub(super) const RUNNER_FLAG: &str = "--dropsonde-runner";
 
+/// The same of a process in which `dropsonde check` loads a plugin on threads, again and again.
+pub(crate) const RELOADS_FLAG: &str = "--dropsonde-reloads";
+
 /// Bytes that are gathered before they are written without a flush.
 const GATHER: usize = 64 << 10;
 
@@ -28,12 +31,15 @@ const GATHER: usize = 64 << 10;
 /// are its own binary re-executed.
 pub fn enter_if_runner() {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|flag| flag == RUNNER_FLAG) {
-        let parent = arguments.next().and_then(|pid| pid.to_str()?.parse().ok());
-        let code = serve(parent);
-        std::io::stderr().flush().ok();
-        std::process::exit(i32::from(code != ExitCode::SUCCESS));
-    }
+    let serve: fn(Option<i32>) -> ExitCode = match arguments.next() {
+        Some(flag) if flag == RUNNER_FLAG => serve,
+        Some(flag) if flag == RELOADS_FLAG => crate::check::serve_reloads,
+        _ => return,
+    };
+    let parent = arguments.next().and_then(|pid| pid.to_str()?.parse().ok());
+    let code = serve(parent);
+    std::io::stderr().flush().ok();
+    std::process::exit(i32::from(code != ExitCode::SUCCESS));
 }
 
 fn serve(parent: Option<i32>) -> ExitCode {
@@ -81,7 +87,7 @@ fn serve(parent: Option<i32>) -> ExitCode {
 }
 
 /// Ties this process to the host's life and takes away what no collector needs.
-fn confine(parent: Option<i32>) -> rustix::io::Result<()> {
+pub(crate) fn confine(parent: Option<i32>) -> rustix::io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let alive = rustix::process::getppid().map(Pid::as_raw_nonzero).map(i32::from);
     if alive != parent {
@@ -92,7 +98,7 @@ fn confine(parent: Option<i32>) -> rustix::io::Result<()> {
 }
 
 /// The socket comes as standard input, and is moved out of the plugin's way.
-fn take_socket() -> rustix::io::Result<UnixStream> {
+pub(crate) fn take_socket() -> rustix::io::Result<UnixStream> {
     let socket = far_away(rustix::stdio::stdin())?;
     let null =
         rustix::fs::open("/dev/null", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty())?;

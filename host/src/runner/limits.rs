@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::Limits;
 
 /// Applies them to this process; a hard limit that is lower already stays.
-pub(super) fn apply(limits: &Limits) -> rustix::io::Result<()> {
+pub(crate) fn apply(limits: &Limits) -> rustix::io::Result<()> {
     for (resource, wanted) in [
         (Resource::Core, 0), // a dump of a plugin's crash is nobody's to read by default
         (Resource::Data, limits.memory),

@@ -20,14 +20,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use cgroup::Cgroups;
-pub(crate) use process::start as start_process;
+pub(crate) use limits::apply as apply_limits;
+pub(crate) use process::{signal_name, start as start_process};
 pub use protocol::Failure;
 pub(crate) use protocol::{Begin, Reply, Request};
 use replies::Replies;
 pub use sandbox::Sandbox;
 pub(crate) use sandbox::remove_if_empty;
 pub(crate) use spawner::Spawner;
-pub(crate) use thread::{Footprint, Quiet, Threads};
+pub(crate) use thread::{Footprint, Quiet, THREAD_LOADS_MAX, Threads};
 
 /// Where a collector runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,11 +67,20 @@ trait Link: Send + Sync + std::fmt::Debug {
     fn send(&self, request: Request);
     /// The slot is about to drop a runner that does not answer. A process is killed by the drop.
     fn abandon(&self) {}
+    /// The number of the process that it is.
+    fn process(&self) -> Option<u32> {
+        None
+    }
 }
 
 impl Runner {
     pub(crate) fn send(&self, request: Request) {
         self.link.send(request);
+    }
+
+    /// The number of its process; `None` on a thread, and before it was started.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.link.process()
     }
 
     /// To be called before the drop of a runner that does not answer.

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -30,6 +30,8 @@ const LINE: usize = 1024;
 #[derive(Debug)]
 struct ProcessLink {
     requests: mpsc::UnboundedSender<Request>,
+    /// Its number, once it was started.
+    pid: Arc<OnceLock<u32>>,
 }
 
 impl Link for ProcessLink {
@@ -37,6 +39,10 @@ impl Link for ProcessLink {
         // Gone: the replies say so. The queue is bounded by the slot, which has one request
         // under way at a time.
         let _ = self.requests.send(request);
+    }
+
+    fn process(&self) -> Option<u32> {
+        self.pid.get().copied()
     }
 }
 
@@ -46,15 +52,23 @@ pub(crate) fn start(spawner: &Spawner, begin: Begin) -> Runner {
     let (requests, queue) = mpsc::unbounded_channel();
     let (sender, replies) = replies::channel(QUEUE);
     let spawner = spawner.clone();
+    let pid = Arc::new(OnceLock::new());
+    let started = pid.clone();
     let carrier = Box::pin(async move {
         let failure = match spawner.spawn(&begin.collector, begin.limits).await {
-            Ok(spawned) => pump(spawned, begin, queue, &sender, &spawner).await,
+            Ok(spawned) => {
+                if let Some(pid) = spawned.child.id() {
+                    let _ = started.set(pid); // the only one
+                }
+                pump(spawned, begin, queue, &sender, &spawner).await
+            }
             Err(error) => Some(Failure::Spawn(error.to_string())),
         };
         let _ = sender.send(vec![Reply::Closed(failure)]).await;
     });
     let replies = replies.carried_by(carrier);
-    Runner { isolation: Isolation::Process, replies, link: Box::new(ProcessLink { requests }) }
+    let link = Box::new(ProcessLink { requests, pid });
+    Runner { isolation: Isolation::Process, replies, link }
 }
 
 /// Carries requests and replies until either side ends; then sees to it that the child has
@@ -235,7 +249,7 @@ const OUT_OF_MEMORY: &str = "memory allocation of";
 const SIGABRT: i32 = 6;
 const SIGXFSZ: i32 = 25;
 
-pub(super) fn signal_name(signal: i32) -> String {
+pub(crate) fn signal_name(signal: i32) -> String {
     // signal(7); the ones that a program dies of.
     let name = match signal {
         1 => "SIGHUP",

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 pub(super) use naming::name_of;
 use naming::{Naming, label_set, labelled, labels, naming, own_labels};
+pub(crate) use naming::{Place, place};
 
 use crate::bus::{BusStatus, StreamStatus};
 use crate::control::{OwnUse, Status};

@@ -21,6 +21,28 @@ pub(in crate::sink) fn name_of(info: &StreamInfo, index: usize) -> Option<String
     naming(info, index, info.schema.columns.get(index)?).map(|naming| naming.name)
 }
 
+/// What a column's samples are on the page: those of two columns must differ in something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    /// The family's name.
+    pub(crate) name: String,
+    /// `counter` or `gauge`.
+    pub(crate) kind: &'static str,
+    /// Fixed labels.
+    pub(crate) attributes: Vec<(String, String)>,
+    /// Names of the labels that each record has its own values of.
+    pub(crate) labels: Vec<String>,
+}
+
+/// Where a column stands on the page, if it does.
+pub(crate) fn place(info: &StreamInfo, index: usize) -> Option<Place> {
+    let Naming { name, kind, mut attributes, .. } =
+        naming(info, index, info.schema.columns.get(index)?)?;
+    attributes.sort();
+    let labels = labelled(info).into_iter().map(|(_, name)| name).collect();
+    Some(Place { name, kind, attributes, labels })
+}
+
 pub(super) fn naming(info: &StreamInfo, index: usize, column: &ColumnSchema) -> Option<Naming> {
     let derived = index >= info.declared;
     if !matches!(column.role, Role::Counter | Role::Gauge) || (derived && column.otel.is_empty()) {

@@ -1,0 +1,169 @@
+//! What the plugin may do beyond reading: whether it needs each capability that it asks for, and
+//! whether it tries something that it does not ask for. Each is found out by a few rounds of a
+//! fresh process with other capabilities.
+
+use dropsonde_plugin_api::abi::Capability;
+
+use super::observe::{Observed, Plan, Trial, observe};
+use super::report::Check;
+use crate::admission::Image;
+use crate::config::CollectorSpec;
+use crate::control::Services;
+use crate::model::shown;
+use crate::runner::Sandbox;
+
+/// How a column's share of missing values must grow to be the sandbox's doing.
+const GAP: f64 = 0.1;
+
+/// What EPERM and EACCES look like in a message.
+const DENIALS: [&str; 4] =
+    ["Operation not permitted", "Permission denied", "os error 1)", "os error 13)"];
+
+pub(super) async fn checks(
+    services: &Services,
+    image: &mut Image,
+    spec: &CollectorSpec,
+    usual: &Observed,
+    plan: Plan,
+) -> Vec<Check> {
+    let mut trials = Trials { services, image, spec, plan };
+    vec![trials.needed(usual).await, trials.denied(usual).await]
+}
+
+/// What the sandbox leaves open here it may deny elsewhere.
+fn not_in_force(sandbox: Option<&Sandbox>) -> String {
+    match sandbox.map(|sandbox| sandbox.missing.as_slice()) {
+        None | Some([]) => String::new(),
+        Some(missing) => format!(" (not in force: {})", missing.join("; ")),
+    }
+}
+
+struct Trials<'a> {
+    services: &'a Services,
+    image: &'a mut Image,
+    spec: &'a CollectorSpec,
+    plan: Plan,
+}
+
+impl Trials<'_> {
+    async fn with(&self, allow: Vec<Capability>, sandbox: bool) -> Observed {
+        let mut spec = self.spec.clone();
+        (spec.allow, spec.sandbox) = (allow, sandbox);
+        observe(self.services, self.image, &spec, self.plan, &|_| {}).await
+    }
+
+    /// The rounds as they would be if its manifest asked for this too.
+    async fn as_if_asked(&mut self, more: Capability) -> Observed {
+        let asked = self.image.manifest.capabilities.clone();
+        let allow: Vec<Capability> = asked.iter().copied().chain([more]).collect();
+        self.image.manifest.capabilities.clone_from(&allow);
+        let observed = self.with(allow, true).await;
+        self.image.manifest.capabilities = asked;
+        observed
+    }
+
+    async fn needed(&self, usual: &Observed) -> Check {
+        const ID: &str = "sandbox.needed";
+        let asked = self.image.manifest.capabilities.clone();
+        let mut needs = Vec::new();
+        let mut problems = Vec::new();
+        for taken in &asked {
+            let rest = asked.iter().copied().filter(|other| other != taken).collect();
+            let without = self.with(rest, true).await;
+            let name = taken.name();
+            match difference(usual, &without) {
+                Some(what) => needs.push(format!("`{name}`: without it {what}")),
+                None => {
+                    let found = format!("`{name}` made no difference here");
+                    let mend = "leave it out of capabilities = […], unless other machines or settings need it";
+                    problems.push(Check::warn(ID, found, mend));
+                }
+            }
+        }
+        let well = match asked.is_empty() {
+            true => "it asks for nothing".to_owned(),
+            false => needs.join("; "),
+        };
+        Check::of(ID, problems, well)
+    }
+
+    async fn denied(&mut self, usual: &Observed) -> Check {
+        const ID: &str = "sandbox.denied";
+        let denied = denials(usual);
+        let Some(example) = denied.first().cloned() else {
+            return Check::pass(ID, format!("nothing{}", not_in_force(usual.sandbox.as_ref())));
+        };
+        for capability in Capability::ALL {
+            if self.image.manifest.capabilities.contains(&capability) {
+                continue;
+            }
+            if is_cured(&denied, &self.as_if_asked(capability).await) {
+                let name = capability.name();
+                let mend = format!(
+                    "add {capability:?} to capabilities = […] of export_plugin!, and tell users to allow \"{name}\""
+                );
+                return Check::fail(ID, format!("{example}; `{name}` allows it"), &mend);
+            }
+        }
+        let asked = self.image.manifest.capabilities.clone();
+        if is_cured(&denied, &self.with(asked, false).await) {
+            let mend = "no capability allows it: do without, or write to host.state_dir() alone";
+            return Check::fail(ID, format!("{example}; it is the sandbox that denies it"), mend);
+        }
+        Check::pass(ID, format!("nothing by the sandbox; this machine denies: {example}"))
+    }
+}
+
+/// What it said of being denied something.
+fn denials(observed: &Observed) -> Vec<String> {
+    observed.said().filter(|text| DENIALS.iter().any(|denial| text.contains(denial))).collect()
+}
+
+/// Whether fewer denials are left.
+fn is_cured(denied: &[String], now: &Observed) -> bool {
+    denials(now).len() < denied.len() && !matches!(now.trial, Trial::Rejected(_))
+}
+
+/// What is worse with less allowed: an error, fewer records, more missing values.
+fn difference(usual: &Observed, less: &Observed) -> Option<String> {
+    match &less.trial {
+        Trial::Passed => {}
+        Trial::NotCreated(failure) | Trial::Rejected(failure) => return Some(failure.to_string()),
+    }
+    if let (None, Some((_, failure))) = (&usual.ended, &less.ended) {
+        return Some(failure.to_string());
+    }
+    if usual.failed == 0 && less.failed > 0 {
+        return less.errors.first().cloned();
+    }
+    if let Some(part) = less.partial.iter().find(|part| !usual.partial.contains(*part)) {
+        return Some(format!("partial: {part}"));
+    }
+    if let Some(line) = denials(less).into_iter().find(|line| !usual.logged.contains(line)) {
+        return Some(line);
+    }
+    usual.streams.iter().zip(&less.streams).find_map(|(usual, less)| {
+        let name = shown(&usual.schema.name);
+        let fewest = usual.later_rows.or(usual.rows.map(|rows| (rows.0, rows.1)))?.0;
+        let most = less.rows.map_or(0, |rows| rows.1);
+        if usual.is_event() {
+            let none = usual.rows.is_some() && less.rows.is_none();
+            return none.then(|| format!("no event of {name}"));
+        }
+        if most * 2 < fewest {
+            return Some(format!("{most} records of {name}, not {fewest}"));
+        }
+        let columns = usual.schema.columns.iter().zip(usual.gaps.iter().zip(&less.gaps));
+        columns.into_iter().find_map(|(column, (usual, less))| {
+            let (most, least) = ((*usual)?.1, (*less)?.0);
+            (least > most + GAP).then(|| {
+                format!(
+                    "`{}` of {name} is missing in {:.0} % of the records, not {:.0} %",
+                    column.name,
+                    least * 100.0,
+                    most * 100.0
+                )
+            })
+        })
+    })
+}
