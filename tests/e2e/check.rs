@@ -91,7 +91,7 @@ fn every_bundled_plugin_passes() {
     // Side by side: each waits for most of its time.
     std::thread::scope(|scope| {
         for names in BUNDLED.chunks(BUNDLED.len().div_ceil(3)) {
-            scope.spawn(|| {
+            scope.spawn(move || {
                 for name in names {
                     let found = Found::of(&plugin(name), &["--reloads", "5"]);
                     assert_eq!(found.ids("fail"), [""; 0], "{name}: {:#}", found.json);
