@@ -189,8 +189,30 @@ fn what_leaks_or_grows_in_each_round_is_found() {
 
 #[test]
 fn what_a_plugin_does_to_the_process_that_it_shares_is_found() {
-    let found = faulty("signal_handler", 1, &["--reloads", "3"]);
-    found.fails("reload.conduct", "it changed the host's handler of SIGTERM");
+    for (fault, text) in [
+        ("signal_handler", "it changed the host's handler of SIGTERM"),
+        ("chdir", "it changed its working directory"),
+        ("environment", "it changed the host's environment"),
+    ] {
+        faulty(fault, 1, &["--rounds", "5", "--reloads", "3"]).fails("reload.conduct", text);
+    }
+    let crashing = faulty("segfault_on_thread", 1, &["--rounds", "5", "--reloads", "3"]);
+    crashing.fails("reload.outcome", "load 1: the process was killed by SIGSEGV");
+    crashing.came_out("pass", "collect.outcome", "5 rounds");
+}
+
+#[test]
+fn the_time_that_is_given_is_kept() {
+    let arguments = ["--rounds", "100000", "--time", "500ms", "--reloads", "250"];
+    let found = faulty("", 1, &arguments);
+    found.came_out("pass", "collect.outcome", "rounds in the time that there was, of 100000");
+    assert!(found.json["seconds"].as_f64() < Some(5.0), "{}", found.json["seconds"]);
+    assert_eq!(found.code, Some(0));
+}
+
+#[test]
+fn who_floods_the_log_is_warned_of() {
+    faulty("log_flood", 1, &[]).came_out("warn", "collect.log", "say a thing once");
 }
 
 /// `DF_1_NODELETE` of elf(5), set in the dynamic section.

@@ -9,6 +9,7 @@ use super::report::Check;
 use super::series::Seen;
 use super::usage::{Growth, Usage};
 use crate::model::shown;
+use crate::runner::SUPPRESSED;
 
 /// A leak below this in each half of the rounds can't be told from what the allocator does.
 const NOISE_KIB: u64 = 64;
@@ -289,7 +290,8 @@ fn log(observed: &Observed) -> Check {
     let rounds = observed.rounds.len() as u32;
     let lines = observed.log_lines;
     let found = format!("{lines} lines in {rounds} rounds");
-    if rounds >= 4 && lines >= rounds / 2 {
+    let suppressed = observed.logged.iter().any(|line| line.ends_with(SUPPRESSED));
+    if suppressed || rounds >= 4 && lines >= rounds / 2 {
         let example = observed.logged.first().map_or("", String::as_str);
         let found = format!("{found}, such as: {example}");
         return Check::warn(ID, found, "say a thing once, when it changes");

@@ -257,12 +257,17 @@ fn group_line(group: &str, checks: &[&Check], verbose: bool) -> String {
     let passed = checks.iter().filter(|check| check.outcome == Outcome::Pass).count();
     let worst = checks.iter().map(|check| check.outcome).max().unwrap_or(Outcome::Skip);
     let outcome = if worst == Outcome::Skip && passed > 0 { Outcome::Pass } else { worst };
-    let said: Vec<&str> = checks
+    let mut said: Vec<&str> = checks
         .iter()
-        .filter(|check| !verbose && outcome <= Outcome::Skip && HEADLINES.contains(&check.id))
+        .filter(|check| check.outcome == outcome && HEADLINES.contains(&check.id))
         .filter_map(|check| check.findings.first())
         .map(|finding| finding.found.as_str())
         .collect();
+    match outcome {
+        Outcome::Pass if !verbose => {}
+        Outcome::Skip if !verbose => said.truncate(1),
+        _ => said.clear(),
+    }
     let (count, said) = (format!("{passed}/{}", checks.len()), plain(&said.join("; ")));
     let line = format!("  {group:<9} {} {count:>6}  {said}", outcome.name());
     format!("{}\n", line.trim_end())

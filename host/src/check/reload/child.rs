@@ -13,8 +13,6 @@ use crate::check::usage::Usage;
 use crate::runner::child::{confine, take_socket};
 use crate::runner::{Failure, Reply, Request, Runner, Threads, apply_limits, frame};
 
-/// The watch over a thread looks at calls that are so far apart.
-const APART: Duration = Duration::from_millis(950);
 /// An event source runs for so long.
 const RUNS: Duration = Duration::from_millis(20);
 /// Longest that a library is waited for to be closed.
@@ -57,10 +55,11 @@ async fn reload(order: &Order, mut socket: UnixStream) -> std::io::Result<()> {
     let told = strayed.clone();
     let records = Path::new(&order.begin.state_dir).with_extension("crashes");
     let threads = Threads::new(&records, move |_, what| note(&told, what.to_owned()))?;
+    let threads = threads.looking_always();
     for number in 1..=order.reloads {
         let left = || threads.quiet().leaked.load(Ordering::Relaxed);
         let before = left();
-        let outcome = load(order, &threads, number == 1, &strayed).await;
+        let outcome = load(order, &threads, &strayed).await;
         let ended = outcome.is_err() || closed(&threads, number).await;
         let leaked = left() > before || !ended;
         if leaked {
@@ -88,27 +87,16 @@ fn note(strayed: &Strayed, what: String) {
     strayed.lock().unwrap_or_else(PoisonError::into_inner).push(what);
 }
 
-/// One life on a thread: created, asked once (the first one twice, far enough apart for its watch
-/// to look), destroyed.
-async fn load(
-    order: &Order,
-    threads: &Threads,
-    twice: bool,
-    strayed: &Strayed,
-) -> Result<(), Failure> {
+/// One life on a thread: created, asked once, destroyed.
+async fn load(order: &Order, threads: &Threads, strayed: &Strayed) -> Result<(), Failure> {
     let mut runner = threads.start(order.begin.clone(), &order.hash);
     let mut life = Life { runner: &mut runner, deadline: order.deadline, strayed };
     life.until(|reply| matches!(reply, Reply::Created)).await?;
     if order.begin.events {
         tokio::time::sleep(RUNS).await;
     } else {
-        for id in 0..1 + u64::from(twice) {
-            if id > 0 {
-                tokio::time::sleep(APART).await;
-            }
-            life.runner.send(Request::Collect { id, wanted: u64::MAX });
-            life.until(|reply| matches!(reply, Reply::Done { .. })).await?;
-        }
+        life.runner.send(Request::Collect { id: 1, wanted: u64::MAX });
+        life.until(|reply| matches!(reply, Reply::Done { .. })).await?;
     }
     life.runner.send(Request::Stop);
     life.closed().await

@@ -9,7 +9,6 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use dropsonde_plugin_api::abi::Kind;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -156,7 +155,7 @@ fn verdicts(image: &Image, reloads: u32, loads: &[Loaded], ended: Option<Ended>)
         unmapped(image, loads),
         memory(loads),
         left(loads),
-        conduct(image, loads),
+        conduct(loads),
     ]
 }
 
@@ -243,7 +242,7 @@ fn left(loads: &[Loaded]) -> Check {
     Check::of(ID, problems, well.join("; "))
 }
 
-fn conduct(image: &Image, loads: &[Loaded]) -> Check {
+fn conduct(loads: &[Loaded]) -> Check {
     const ID: &str = "reload.conduct";
     let mut told: Vec<&String> = loads.iter().flat_map(|load| &load.strayed).collect();
     told.sort();
@@ -251,10 +250,9 @@ fn conduct(image: &Image, loads: &[Loaded]) -> Check {
     let mend =
         "leave what belongs to the whole process alone: the agent moves it to a process of its own";
     let problems = told.into_iter().map(|what| Check::fail(ID, what.clone(), mend)).collect();
-    let well = match (image.manifest.kind, loads.is_empty()) {
-        (_, true) => return Check::skip(ID, "it was never loaded to the end"),
-        (Kind::Polled, _) => "it left handlers, environment and threads of the process alone",
-        (Kind::Events, _) => "it left the threads of the process alone",
-    };
+    if loads.is_empty() {
+        return Check::skip(ID, "it was never loaded to the end");
+    }
+    let well = "it left directory, umask, handlers, environment and threads of the process alone";
     Check::of(ID, problems, well)
 }

@@ -15,11 +15,9 @@ use crate::model::shown;
 pub(super) fn checks(plugin: &str, seen: &[Seen]) -> Vec<Check> {
     let streams: Vec<StreamSchema> = seen.iter().map(|seen| seen.schema.clone()).collect();
     let columns: usize = streams.iter().map(|stream| stream.columns.len()).sum();
-    let declared = format!(
-        "{} stream{}, {columns} columns",
-        streams.len(),
-        if streams.len() == 1 { "" } else { "s" }
-    );
+    let s = |count: usize| if count == 1 { "" } else { "s" };
+    let (count, plural) = (streams.len(), s(streams.len()));
+    let declared = format!("{count} stream{plural}, {columns} column{}", s(columns));
     vec![
         Check::pass("streams.declared", declared)
             .figure("streams", streams.len())

@@ -15,12 +15,22 @@ use crate::config::Limits;
 use crate::runner::limits::show_bytes;
 use crate::runner::worker::Watch;
 
-/// Calls are looked at no more often: some microseconds. A little under a second, so that of a
-/// collector of that interval each is.
-const OFTEN: Duration = Duration::from_millis(900);
-/// Files, threads and directories are looked at no more often: a hundred
-/// microseconds.
-const SELDOM: Duration = Duration::from_secs(10);
+/// How often is looked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Calls are looked at no more often: some microseconds.
+    often: Duration,
+    /// Files, threads and directories are looked at no more often: a hundred microseconds.
+    seldom: Duration,
+}
+
+impl Pace {
+    /// A little under a second, so that of a collector of that interval each call is looked at.
+    pub(super) const USUAL: Self =
+        Self { often: Duration::from_millis(900), seldom: Duration::from_secs(10) };
+    /// Everything after each call.
+    pub(super) const ALWAYS: Self = Self { often: Duration::ZERO, seldom: Duration::ZERO };
+}
 
 /// The conduct of one instance.
 pub(super) struct Conduct {
@@ -42,6 +52,7 @@ pub(super) struct Conduct {
     before_call: u64,
     at_start: u64,
     start: Footprint,
+    pace: Pace,
     often: Duration,
     seldom: Duration,
     /// Said once: the slot replaces it.
@@ -51,6 +62,7 @@ pub(super) struct Conduct {
 impl Conduct {
     /// Starts to watch the calling thread.
     pub(super) fn new(
+        pace: Pace,
         limits: Limits,
         separate: Separate,
         (thread, thread_name): (u32, String),
@@ -71,6 +83,7 @@ impl Conduct {
             sampled: false,
             before_call: 0,
             at_start: 0,
+            pace,
             often: Duration::ZERO,
             seldom: Duration::ZERO,
             told: false,
@@ -143,7 +156,7 @@ impl Watch for Conduct {
         }
         let now = clock::monotonic();
         self.calls += 1;
-        self.sampled = now.saturating_sub(self.often) >= OFTEN;
+        self.sampled = now.saturating_sub(self.often) >= self.pace.often;
         if self.sampled {
             self.often = now;
             self.before_call = self.memory();
@@ -152,7 +165,7 @@ impl Watch for Conduct {
     }
 
     fn during_call(&mut self) -> Option<String> {
-        let due = clock::monotonic().saturating_sub(self.often) >= OFTEN;
+        let due = clock::monotonic().saturating_sub(self.often) >= self.pace.often;
         let found = due.then(|| self.after_call()).flatten();
         if due {
             self.before_call();
@@ -169,7 +182,7 @@ impl Watch for Conduct {
         if self.sampled {
             found = self.grew().or(found);
         }
-        if found.is_none() && now.saturating_sub(self.seldom) >= SELDOM {
+        if found.is_none() && now.saturating_sub(self.seldom) >= self.pace.seldom {
             self.seldom = now;
             found = self.look();
         }

@@ -28,7 +28,7 @@ use super::replies;
 use super::worker::{self, Out, StopFlag};
 use super::{Isolation, Link, Runner};
 use accused::Accused;
-use conduct::Conduct;
+use conduct::{Conduct, Pace};
 pub(crate) use footprint::Footprint;
 use mail::Mail;
 use trail::Trail;
@@ -56,6 +56,7 @@ pub(crate) struct Threads {
     accused: Mutex<Accused>,
     trail: Mutex<Option<Trail>>,
     mail: Arc<Mail>,
+    pace: Pace,
 }
 
 #[derive(Debug)]
@@ -221,7 +222,14 @@ impl Threads {
             records: records.to_owned(),
             accused: Mutex::new(Accused::open(records)),
             trail: Mutex::default(),
+            pace: Pace::USUAL,
         })
+    }
+
+    /// Has every call of every collector looked at, and not one now and then.
+    pub(crate) fn looking_always(mut self) -> Self {
+        self.pace = Pace::ALWAYS;
+        self
     }
 
     pub(crate) fn quiet(&self) -> &Quiet {
@@ -264,7 +272,7 @@ impl Threads {
         self.quiet.loads.fetch_add(1, Ordering::Relaxed);
         let mail = self.mail.clone();
         let (ended, thread, closing) = (self.ended.clone(), name.clone(), sender.clone());
-        let collector = begin.collector.clone();
+        let (collector, pace) = (begin.collector.clone(), self.pace);
         let (limits, state_dir) = (begin.limits, PathBuf::from(&begin.state_dir));
         link.send(Request::Begin(begin));
         let thread = std::thread::Builder::new().name(name).spawn(move || {
@@ -275,7 +283,7 @@ impl Threads {
             let broken = AtomicBool::new(false);
             let (relay, gathered) = (ended.clone(), Mutex::default());
             let out = Arc::new(ChannelOut { sender, mail, serial, gathered, relay, broken });
-            let conduct = Conduct::new(limits, separate, (serial, thread.clone()), state_dir);
+            let conduct = Conduct::new(pace, limits, separate, (serial, thread.clone()), state_dir);
             let (loaded, failure) =
                 worker::run(&mut queue, out.clone(), stop, Some(Box::new(conduct)));
             out.close(failure);
