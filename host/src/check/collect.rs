@@ -9,7 +9,6 @@ use super::report::Check;
 use super::series::Seen;
 use super::usage::{Growth, Usage};
 use crate::model::shown;
-use crate::runner::SUPPRESSED;
 
 /// A leak below this in each half of the rounds can't be told from what the allocator does.
 const NOISE_KIB: u64 = 64;
@@ -285,18 +284,20 @@ fn left(
     check.figure("from", from).figure("to", to)
 }
 
+/// Lines of a trial; more is warned of.
+const MANY_LINES: u32 = 20;
+
 fn log(observed: &Observed) -> Check {
     const ID: &str = "collect.log";
     let rounds = observed.rounds.len() as u32;
-    let lines = observed.log_lines;
-    let found = format!("{lines} lines in {rounds} rounds");
-    let suppressed = observed.logged.iter().any(|line| line.ends_with(SUPPRESSED));
-    if suppressed || rounds >= 4 && lines >= rounds / 2 {
+    let (first, later) = (observed.trial_lines, observed.log_lines);
+    let found = format!("{first} lines in its trial, {later} in {rounds} rounds");
+    if first > MANY_LINES || rounds >= 4 && later >= rounds / 2 {
         let example = observed.logged.first().map_or("", String::as_str);
         let found = format!("{found}, such as: {example}");
         return Check::warn(ID, found, "say a thing once, when it changes");
     }
-    Check::pass(ID, format!("{lines} lines")).figure("lines", lines)
+    Check::pass(ID, found).figure("lines", first + later)
 }
 
 fn stop(observed: &Observed) -> Vec<Check> {

@@ -68,6 +68,8 @@ pub(super) struct Observed {
     pub(super) errors: BTreeSet<String>,
     pub(super) partial: BTreeSet<String>,
     pub(super) logged: BTreeSet<String>,
+    /// Lines that it logged in its trial, and in the rounds after that.
+    pub(super) trial_lines: u32,
     pub(super) log_lines: u32,
     /// In which round it ended that should have gone on, and why.
     pub(super) ended: Option<(u32, Failure)>,
@@ -78,9 +80,9 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    fn new(trial: Trial, first: Duration) -> Self {
+    fn new(first: Duration) -> Self {
         Self {
-            trial,
+            trial: Trial::Passed,
             first,
             interval: Duration::from_secs(1),
             sandbox: None,
@@ -90,6 +92,7 @@ impl Observed {
             errors: BTreeSet::new(),
             partial: BTreeSet::new(),
             logged: BTreeSet::new(),
+            trial_lines: 0,
             log_lines: 0,
             ended: None,
             usage: Vec::new(),
@@ -144,15 +147,25 @@ pub(super) async fn observe(
     plan: Plan,
     progress: &dyn Fn(u32),
 ) -> Observed {
+    let (_, mut log) = services.logs.follow(&spec.name, 0);
     let start = clock::monotonic();
     let probed = probe(services, image, spec.clone()).await;
-    let first = clock::monotonic().saturating_sub(start);
+    let mut observed = Observed::new(clock::monotonic().saturating_sub(start));
+    while let Ok(line) = log.try_recv() {
+        observed.trial_lines += 1;
+        keep(&mut observed.logged, line.message);
+    }
     let ready = match probed {
         Ok(Probed::Ready(ready)) => *ready,
-        Ok(Probed::NotCreated(failure)) => return Observed::new(Trial::NotCreated(failure), first),
-        Err(failure) => return Observed::new(Trial::Rejected(failure), first),
+        Ok(Probed::NotCreated(failure)) => {
+            observed.trial = Trial::NotCreated(failure);
+            return observed;
+        }
+        Err(failure) => {
+            observed.trial = Trial::Rejected(failure);
+            return observed;
+        }
     };
-    let mut observed = Observed::new(Trial::Passed, first);
     let Ready { runner, sandbox, streams, interval, batches, outcome, .. } = ready;
     observed.streams = streams.iter().map(Seen::new).collect();
     (observed.interval, observed.sandbox) = (spec.interval.unwrap_or(interval), sandbox);

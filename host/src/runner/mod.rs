@@ -29,7 +29,6 @@ pub use sandbox::Sandbox;
 pub(crate) use sandbox::remove_if_empty;
 pub(crate) use spawner::Spawner;
 pub(crate) use thread::{Footprint, Quiet, THREAD_LOADS_MAX, Threads};
-pub(crate) use worker::SUPPRESSED;
 
 /// Where a collector runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,9 +17,6 @@ use crate::clock;
 use crate::loader::{Functions, Loaded};
 use crate::model::{RawBatch, check_schemas};
 
-/// The end of the line that says how many were left out.
-pub(crate) const SUPPRESSED: &str = "log lines were suppressed";
-
 /// Takes what the worker says.
 pub(crate) trait Out: Send + Sync + 'static {
     /// Takes a reply; may block while the slot does not keep up. False if nobody listens any
@@ -134,7 +131,7 @@ impl Context {
         drop(gate);
         let Some(suppressed) = passed else { return };
         if suppressed > 0 {
-            let message = format!("{suppressed} {SUPPRESSED}");
+            let message = format!("{suppressed} log lines were suppressed");
             self.out.send(Reply::Log { level: 2, message });
         }
         self.out.send(Reply::Log { level, message });
