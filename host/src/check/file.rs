@@ -1,6 +1,6 @@
 //! The file itself: permissions, ELF, manifest. What admission refuses fails in its words.
 
-use dropsonde_plugin_api::abi::{API_VERSION, Kind, Manifest};
+use dropsonde_plugin_api::abi::{API_VERSION, Kind, Language, Manifest};
 
 use super::report::{Check, Report};
 use crate::admission::{ElfError, Image, KeyId, Rejection, Trust};
@@ -24,7 +24,7 @@ fn id_of(rejection: &Rejection) -> &'static str {
         Rejection::Elf(error) => match error {
             ElfError::NoManifest | ElfError::Manifest(_) => "manifest.read",
             ElfError::Api { .. } => "manifest.api",
-            ElfError::NoSymbol => "elf.entry",
+            ElfError::NoSymbol(_) => "elf.entry",
             ElfError::PanicAbort => "elf.unwind",
             ElfError::Damaged(_)
             | ElfError::CutShort { .. }
@@ -52,8 +52,7 @@ pub(super) fn admitted(
     signed_by: Option<&KeyId>,
     trust: &Trust,
 ) {
-    let Manifest { name, version, api_version: (major, minor), capabilities, kind, .. } =
-        &image.manifest;
+    let Manifest { name, version, api_version, capabilities, kind, language, .. } = &image.manifest;
     let bytes = std::fs::metadata(&image.staged).map_or(0, |meta| meta.len());
     let hash = image.sha256();
     let read = format!("{bytes} bytes, SHA-256 {hash}");
@@ -62,19 +61,28 @@ pub(super) fn admitted(
     let intact = format!("a shared object for {}", std::env::consts::ARCH);
     report.add(Check::pass("elf.intact", intact));
     report.add(Check::pass("elf.entry", "exported"));
-    let unwinds = "the manifest says so, and it calls the unwinder; what panics in a trial or a \
-                   round is caught at the boundary";
+    let unwinds = match language {
+        Language::Rust => "the manifest says so, and it calls the unwinder",
+        Language::C => "it has no panics",
+    };
     report.add(Check::pass("elf.unwind", unwinds));
     report.add_all(notes(image));
     let kind = match kind {
         Kind::Polled => "a collector",
         Kind::Events => "an event source",
     };
+    let entered = match language {
+        Language::Rust => "",
+        Language::C => " by the C interface",
+    };
     let asks: Vec<&str> = capabilities.iter().map(|capability| capability.name()).collect();
     let asks = if asks.is_empty() { "nothing".to_owned() } else { asks.join(", ") };
-    report
-        .add(Check::pass("manifest.read", format!("`{name}` {version}, {kind}; asks for {asks}")));
+    report.add(Check::pass(
+        "manifest.read",
+        format!("`{name}` {version}, {kind}{entered}; asks for {asks}"),
+    ));
     let (host_major, host_minor) = API_VERSION;
+    let (major, minor) = api_version;
     let api = format!("API {major}.{minor}, this host has {host_major}.{host_minor}");
     report.add(Check::pass("manifest.api", api));
 }

@@ -138,10 +138,14 @@ fn known_keys(refusal: &Result<(), Failure>, given: &Map<String, Json>) -> Optio
     Some(keys)
 }
 
-/// As serde writes it: "unknown field `x`, expected one of `a`, `b`".
+/// As serde writes it: "unknown field `x`, expected one of `a`, `b`"; or as the host does of a
+/// plugin in C: "unknown key `x`; known are a, b".
 fn keys_in(message: &str) -> Option<Vec<String>> {
-    if message.contains("there are no fields") {
+    if message.contains("there are no fields") || message.ends_with("it has no settings") {
         return Some(Vec::new());
+    }
+    if let Some((_, known)) = message.split_once("; known are ") {
+        return Some(known.split(", ").map(str::to_owned).collect());
     }
     let (_, expected) = message.split_once(", expected ")?;
     Some(expected.split('`').skip(1).step_by(2).map(str::to_owned).collect())
@@ -166,6 +170,8 @@ mod tests {
         let none = refusal("", "unknown field `x`, there are no fields");
         assert!(known_keys(&none, &Map::new()).unwrap().is_empty());
         assert_eq!(known_keys(&refusal("", "no"), &Map::new()), None);
+        let in_c = refusal("x", "unknown key `x`; known are a, b");
+        assert_eq!(known_keys(&in_c, &Map::new()).unwrap(), ["a", "b"]);
     }
 
     #[test]
