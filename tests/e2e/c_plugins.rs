@@ -8,7 +8,7 @@ use dropsonde_tests::{Agent, Options, target_dir, wait_for, workspace};
 use serde_json::{Value, json};
 
 /// Compiles a plugin with what a careful author would have on.
-fn compile(source: &str, name: &str, flags: &[&str]) -> PathBuf {
+pub(crate) fn compile(source: &str, name: &str, flags: &[&str]) -> PathBuf {
     let directory = target_dir().join("c");
     fs::create_dir_all(&directory).unwrap();
     let library = directory.join(format!("lib{name}.so"));

@@ -8,6 +8,8 @@ use dropsonde_tests::{BUNDLED, binary, fixture, plugin, replace_bytes};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::c_plugins::compile;
+
 /// Runs it with few rounds; those of `arguments` come later and win.
 fn check(files: &[&Path], arguments: &[&str]) -> Output {
     let mut command = Command::new(binary());
@@ -271,6 +273,19 @@ fn an_event_source_is_listened_to_and_stops() {
     let rows = rows.clone().find(|check| check["id"] == "collect.rows").unwrap();
     assert!(rows["figures"]["rows"]["beat"]["most"].as_u64() > Some(0), "{rows}");
     found.came_out("pass", "stop.time", " ms");
+}
+
+/// libstdc++ can't be unloaded, and binds the plugin's copies of its templates.
+#[test]
+fn a_plugin_in_c_passes_and_what_pins_one_in_cpp_is_named() {
+    let softirqs = compile("examples/softirqs/softirqs.c", "checked_softirqs", &[]);
+    let found = Found::of(&softirqs, &["--reloads", "3"]);
+    assert_eq!((found.ids("fail"), found.ids("warn")), (vec![], vec![]), "{:#}", found.json);
+    found.came_out("pass", "settings.type", "refused by name: `root`");
+    let watch_file = compile("examples/watch_file/watch_file.cpp", "checked_watch_file", &[]);
+    let found = Found::of(&watch_file, &["--reloads", "3"]);
+    assert_eq!(found.ids("fail"), [""; 0], "{:#}", found.json);
+    found.came_out("warn", "reload.unmapped", "libstdc++.so.6");
 }
 
 #[test]

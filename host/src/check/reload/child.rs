@@ -1,5 +1,6 @@
 //! The child: loads the plugin on threads, as the host does, and says after each what is left.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -56,6 +57,8 @@ async fn reload(order: &Order, mut socket: UnixStream) -> std::io::Result<()> {
     let records = Path::new(&order.begin.state_dir).with_extension("crashes");
     let threads = Threads::new(&records, move |_, what| note(&told, what.to_owned()))?;
     let threads = threads.looking_always();
+    let image = order.begin.image.to_string_lossy();
+    let at_first = libraries()?;
     for number in 1..=order.reloads {
         let left = || threads.quiet().leaked.load(Ordering::Relaxed);
         let before = left();
@@ -65,14 +68,14 @@ async fn reload(order: &Order, mut socket: UnixStream) -> std::io::Result<()> {
         if leaked {
             tokio::time::sleep(TELLING).await;
         }
-        let maps = std::fs::read_to_string("/proc/self/maps")?;
-        let image = order.begin.image.to_string_lossy();
+        let now = libraries()?;
         let strayed = std::mem::take(&mut *strayed.lock().unwrap_or_else(PoisonError::into_inner));
         let failed = outcome.is_err();
         let usage = Usage::of("self").unwrap_or_default();
-        let mapped = !leaked && maps.contains(&*image);
+        let mapped = !leaked && now.contains(&*image);
+        let stayed = now.difference(&at_first).filter(|path| **path != *image).cloned().collect();
         let mut bytes = Vec::new();
-        let loaded = Loaded { outcome, mapped, leaked, strayed, usage };
+        let loaded = Loaded { outcome, mapped, stayed, leaked, strayed, usage };
         frame::append(&mut bytes, &loaded).map_err(std::io::Error::other)?;
         socket.write_all(&bytes)?;
         if failed {
@@ -81,6 +84,13 @@ async fn reload(order: &Order, mut socket: UnixStream) -> std::io::Result<()> {
     }
     threads.end();
     Ok(())
+}
+
+/// The files that this process has mapped, as proc(5) writes them.
+fn libraries() -> std::io::Result<BTreeSet<String>> {
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    let path = |line: &str| line.find('/').and_then(|at| line.get(at..)).map(str::to_owned);
+    Ok(maps.lines().filter_map(path).collect())
 }
 
 fn note(strayed: &Strayed, what: String) {

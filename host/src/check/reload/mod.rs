@@ -43,6 +43,8 @@ struct Loaded {
     outcome: Result<(), Failure>,
     /// The image is still mapped, though it was closed.
     mapped: bool,
+    /// Other files that came with it and are still mapped.
+    stayed: Vec<String>,
     /// It was not closed, since something of it may still run.
     leaked: bool,
     /// What it did to the process.
@@ -197,15 +199,22 @@ fn unmapped(image: &Image, loads: &[Loaded]) -> Check {
     if mapped == 0 {
         return Check::pass(ID, "unmapped each time");
     }
-    let by = match (image.notes.nodelete, image.notes.gnu_unique) {
-        (true, _) => "it is marked NODELETE",
-        (_, true) => "it has GNU_UNIQUE symbols",
-        _ => "a thread-local destructor or a handle to itself holds it",
+    let stayed = loads.iter().flat_map(|load| &load.stayed).next();
+    let (by, mend) = match (image.notes.nodelete, image.notes.gnu_unique, stayed) {
+        (true, ..) => ("it is marked NODELETE".to_owned(), "link it without `-z nodelete`"),
+        (_, true, _) => ("it has GNU_UNIQUE symbols".to_owned(), "build it with -fno-gnu-unique"),
+        (.., Some(library)) => (
+            format!("{library} came with it, stays, and may have bound symbols of it"),
+            "export nothing but `dropsonde_*`, by a version script of the linker",
+        ),
+        _ => (
+            "a thread-local destructor, or a handle to itself, holds it".to_owned(),
+            "let no value of a thread that goes on, and no dlopen of its own, outlive `drop`",
+        ),
     };
-    let found = format!("pinned: {by}; closed {mapped} times, and still mapped");
-    let mend =
-        "in thread mode each new version of it costs its size anew; process mode does not mind";
-    Check::warn(ID, found, mend)
+    let cost = "in thread mode each new version of it costs its size anew";
+    let found = format!("pinned: {by}; closed {mapped} times, and still mapped: {cost}");
+    Check::warn(ID, found, &format!("{mend}, or keep it in process mode"))
 }
 
 /// A quantity over the loads.
