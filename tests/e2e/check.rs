@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::c_plugins::compile;
 
-/// Runs it with few rounds; those of `arguments` come later and win.
-fn check(files: &[&Path], arguments: &[&str]) -> Output {
+/// With few rounds; those of `arguments` come later and win.
+fn command(files: &[&Path], arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(["check", "--allow-unsafe-permissions"]).args(files);
     if !arguments.contains(&"--rounds") {
@@ -20,7 +20,12 @@ fn check(files: &[&Path], arguments: &[&str]) -> Output {
     if !arguments.contains(&"--reloads") {
         command.args(["--reloads", "0"]);
     }
-    command.args(arguments).env("DROPSONDE__DEFAULTS__DEADLINE", "3s").output().unwrap()
+    command.args(arguments);
+    command
+}
+
+fn check(files: &[&Path], arguments: &[&str]) -> Output {
+    command(files, arguments).output().unwrap()
 }
 
 /// What it found of one file, as JSON.
@@ -31,7 +36,11 @@ struct Found {
 
 impl Found {
     fn of(file: &Path, arguments: &[&str]) -> Self {
-        let output = check(&[file], &[&["--json"], arguments].concat());
+        Self::by(&mut command(&[file], arguments))
+    }
+
+    fn by(command: &mut Command) -> Self {
+        let output = command.arg("--json").output().unwrap();
         let json: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {output:?}"));
         Self { json: json["plugins"][0].clone(), code: output.status.code() }
@@ -69,8 +78,12 @@ impl Found {
 
 /// What the fixture does, from which round on.
 fn faulty(fault: &str, round: u32, arguments: &[&str]) -> Found {
+    Found::by(&mut faulty_command(fault, round, arguments))
+}
+
+fn faulty_command(fault: &str, round: u32, arguments: &[&str]) -> Command {
     let settings = format!("fault = \"{fault}\"\nround = {round}");
-    Found::of(&fixture("faulty"), &[&["--settings", &settings], arguments].concat())
+    command(&[&fixture("faulty")], &[&["--settings", &settings], arguments].concat())
 }
 
 /// A file of these bytes.
@@ -155,7 +168,11 @@ fn a_plugin_that_ends_in_its_rounds_is_told_of_by_round_and_cause() {
             ("hang", "round 3: deadline 3s exceeded"),
         ] {
             scope.spawn(move || {
-                let found = faulty(fault, 3, &["--reloads", "5"]);
+                let mut command = faulty_command(fault, 3, &["--reloads", "5"]);
+                if fault == "hang" {
+                    command.env("DROPSONDE__DEFAULTS__DEADLINE", "3s");
+                }
+                let found = Found::by(&mut command);
                 found.fails("collect.outcome", text);
                 found.came_out("skip", "reload.outcome", "not tried, since it ended in its rounds");
                 found.came_out("pass", "trial.round", "the agent would admit it");

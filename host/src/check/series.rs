@@ -83,7 +83,10 @@ impl Seen {
         let mut new = false;
         for row in 0..rows {
             let key = key_of(&batch, &keys, row);
-            self.twin |= !here.insert(key);
+            if !here.insert(key) {
+                self.twin = true;
+                continue; // of which of the two a later one is the next can't be known
+            }
             if self.known.len() < MAX_SERIES {
                 new |= self.known.insert(key);
             }
