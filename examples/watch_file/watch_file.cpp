@@ -1,5 +1,6 @@
-// An event for each time that a file changed, looked at twice a second (stat(2)):
-//   c++ -std=c++20 -shared -fPIC -I plugin-api/include -o libwatch_file.so examples/watch_file/watch_file.cpp
+/* An event for each time that a file changed, looked at twice a second (stat(2)):
+ *   c++ -std=c++20 -shared -fPIC -I plugin-api/include -o libwatch_file.so
+ *       -Wl,--version-script=plugin-api/include/dropsonde.map examples/watch_file/watch_file.cpp */
 #include "dropsonde.h"
 
 #include <cerrno>

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use dropsonde_tests::{BUNDLED, binary, fixture, plugin, replace_bytes};
+use dropsonde_tests::{BUNDLED, binary, fixture, plugin, replace_bytes, workspace};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -292,6 +292,13 @@ fn an_event_source_is_listened_to_and_stops() {
     found.came_out("pass", "stop.time", " ms");
 }
 
+/// The event source in C++, exporting what the host looks for and nothing else.
+fn compile_alone() -> PathBuf {
+    let script = workspace().join("plugin-api/include/dropsonde.map");
+    let flag = format!("-Wl,--version-script={}", script.display());
+    compile("examples/watch_file/watch_file.cpp", "checked_alone", &[&flag])
+}
+
 /// libstdc++ can't be unloaded, and binds the plugin's copies of its templates.
 #[test]
 fn a_plugin_in_c_passes_and_what_pins_one_in_cpp_is_named() {
@@ -303,6 +310,9 @@ fn a_plugin_in_c_passes_and_what_pins_one_in_cpp_is_named() {
     let found = Found::of(&watch_file, &["--reloads", "3"]);
     assert_eq!(found.ids("fail"), [""; 0], "{:#}", found.json);
     found.came_out("warn", "reload.unmapped", "libstdc++.so.6");
+    // As dropsonde.h has it for C++: nothing is there to bind.
+    let found = Found::of(&compile_alone(), &["--reloads", "3"]);
+    assert_eq!((found.ids("fail"), found.ids("warn")), (vec![], vec![]), "{:#}", found.json);
 }
 
 #[test]
