@@ -155,7 +155,7 @@ impl Default for Limits {
             open_files: 4096,
             processes: 64,
             file_size: 64 << 20,
-            rows: 10_000,
+            rows: dropsonde_plugin_api::schema::DEFAULT_ROWS,
             cpu_percent: 100,
         }
     }

@@ -10,8 +10,10 @@ mod validate;
 
 pub(crate) use batch::Read;
 pub use batch::{Batch, ColumnData, Data, RawBatch, Value};
+pub(crate) use dropsonde_plugin_api::schema::check as check_schemas;
+pub use dropsonde_plugin_api::schema::{Derived, SchemaError};
 pub use histogram::Histogram;
 pub(crate) use rates::Rates;
-pub use stream::{Derived, StreamInfo};
-pub use validate::{BatchError, SchemaError};
-pub(crate) use validate::{MAX_BATCH, MAX_ROWS, check, check_schemas, shown};
+pub use stream::StreamInfo;
+pub use validate::BatchError;
+pub(crate) use validate::{MAX_BATCH, MAX_ROWS, check, shown};

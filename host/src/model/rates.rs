@@ -5,8 +5,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use dropsonde_plugin_api::schema::Derived;
+
 use super::batch::{ColumnData, Data, Floats, RawBatch};
-use super::stream::{Derived, StreamInfo};
+use super::stream::StreamInfo;
 
 /// The last values of a stream's counters, by record.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dropsonde_plugin_api::schema::{ColumnSchema, Role, StreamKind, StreamSchema, ValueType};
+use dropsonde_plugin_api::schema::{Derived, Role, StreamKind, StreamSchema, derived};
 
 /// A stream of one collector, with the columns that the host adds.
 #[derive(Debug, PartialEq)]
@@ -21,23 +21,6 @@ pub struct StreamInfo {
     pub declared: usize,
     /// How each derived column is made, in order.
     pub derived: Vec<Derived>,
-}
-
-/// How a derived column is made. Indices are of columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Derived {
-    /// Growth of a counter per second.
-    Rate {
-        /// The counter.
-        of: usize,
-    },
-    /// Growth of a counter as a percentage of another's.
-    Share {
-        /// The part.
-        of: usize,
-        /// The whole.
-        whole: usize,
-    },
 }
 
 impl StreamInfo {
@@ -63,7 +46,7 @@ impl StreamInfo {
         mut schema: StreamSchema,
     ) -> Self {
         let declared = schema.columns.len();
-        let (derived, columns): (Vec<_>, Vec<_>) = derive(&schema).into_iter().unzip();
+        let (derived, columns): (Vec<_>, Vec<_>) = derived(&schema).into_iter().unzip();
         schema.columns.extend(columns);
         let (collector, plugin) = (collector.clone(), plugin.clone());
         Self { collector, plugin, name, topic, schema, declared, derived }
@@ -77,51 +60,5 @@ impl StreamInfo {
     /// Index of a column by name.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.schema.columns.iter().position(|column| column.name == name)
-    }
-}
-
-/// The columns that the host adds: none to events, which happen once each.
-pub(super) fn derive(schema: &StreamSchema) -> Vec<(Derived, ColumnSchema)> {
-    if schema.kind == StreamKind::Event {
-        return Vec::new();
-    }
-    let columns = &schema.columns;
-    let position = |name: &str| columns.iter().position(|column| column.name == name);
-    let is_whole = |name: &str| {
-        columns.iter().any(|column| column.share.as_ref().is_some_and(|share| share.of == name))
-    };
-    columns
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| column.role == Role::Counter)
-        .filter_map(|(of, column)| match &column.share {
-            Some(share) => {
-                let whole = position(&share.of)?;
-                let description = format!("Share of `{}` in `{}`.", column.name, share.of);
-                let mut made = column_like(column, &share.name, "%", description);
-                made.otel.clone_from(&share.otel);
-                Some((Derived::Share { of, whole }, made))
-            }
-            None if is_whole(&column.name) => None,
-            None => {
-                let name = format!("{}_per_sec", column.name);
-                let unit = format!("{}/s", column.unit);
-                let description = format!("Growth of `{}` per second.", column.name);
-                Some((Derived::Rate { of }, column_like(column, &name, &unit, description)))
-            }
-        })
-        .collect()
-}
-
-fn column_like(source: &ColumnSchema, name: &str, unit: &str, description: String) -> ColumnSchema {
-    ColumnSchema {
-        name: name.to_owned(),
-        role: Role::Gauge,
-        value: ValueType::F64,
-        unit: unit.to_owned(),
-        description,
-        otel: String::new(),
-        attributes: source.attributes.clone(),
-        share: None,
     }
 }

@@ -1,20 +1,15 @@
 //! What comes from a plugin is checked here before anything else looks at it.
 
-use std::collections::HashSet;
-
-use dropsonde_plugin_api::schema::{ColumnSchema, MAX_STREAMS, Role, StreamSchema, ValueType};
+use dropsonde_plugin_api::schema::{Role, StreamSchema, ValueType};
 use thiserror::Error;
 
 use super::batch::{ColumnData, Data, RawBatch};
-use super::stream::derive;
 
 /// Most rows of one batch. A machine with more interfaces, mounts or processes has none known.
 pub(crate) const MAX_ROWS: usize = 100_000;
 /// Most bytes of one batch: in a frame between runner and host no value takes more than a
 /// quarter more.
 pub(crate) const MAX_BATCH: usize = 48 << 20;
-const MAX_COLUMNS: usize = 256;
-const MAX_NAME: usize = 64;
 
 /// Why a batch was refused.
 #[derive(Debug, Error, PartialEq, Eq, Clone)]
@@ -63,16 +58,6 @@ pub enum BatchError {
         /// What is wrong.
         what: &'static str,
     },
-}
-
-/// Why a plugin's declaration of its streams was refused.
-#[derive(Debug, Error, PartialEq, Eq, Clone)]
-#[error("stream `{stream}`: {what}")]
-pub struct SchemaError {
-    /// The stream.
-    pub stream: String,
-    /// What is wrong.
-    pub what: String,
 }
 
 /// A stream as messages call it: the main one has no name.
@@ -156,82 +141,4 @@ fn check_text(ends: &[u32], bytes: &[u8], value: ValueType) -> Result<(), &'stat
         start = end;
     }
     if start == text.len() { Ok(()) } else { Err("text offsets that don't fit the text") }
-}
-
-/// Checks what a plugin declares, before anything is made of it.
-pub(crate) fn check_schemas(schemas: &[StreamSchema]) -> Result<(), SchemaError> {
-    let mut streams = HashSet::new();
-    for stream in schemas {
-        let fail = |what: String| Err(SchemaError { stream: stream.name.clone(), what });
-        if schemas.len() > MAX_STREAMS {
-            return fail(format!("more than {MAX_STREAMS} streams"));
-        }
-        if !stream.name.is_empty() && !is_name(&stream.name) {
-            return fail("a name has only a-z, 0-9 and `_`, 64 at most".into());
-        }
-        if !streams.insert(stream.name.as_str()) {
-            return fail("declared twice; name one with #[record(stream = \"…\")]".into());
-        }
-        if stream.columns.is_empty() || stream.columns.len() > MAX_COLUMNS {
-            return fail(format!("a stream has 1 to {MAX_COLUMNS} columns"));
-        }
-        check_columns(&stream.columns).or_else(fail)?;
-        let declared = stream.columns.iter().map(|column| column.name.clone());
-        let mut names: HashSet<String> = declared.collect();
-        if let Some(name) = derived_names(stream).find(|name| !names.insert(name.clone())) {
-            return fail(format!("the host derives a column `{name}` too; rename yours"));
-        }
-    }
-    let main = schemas.iter().find(|stream| stream.name.is_empty());
-    let columns: HashSet<String> = main
-        .into_iter()
-        .flat_map(|main| main.columns.iter().map(|column| column.name.clone()))
-        .chain(main.into_iter().flat_map(derived_names))
-        .collect();
-    match schemas.iter().find(|stream| columns.contains(&stream.name)) {
-        Some(shadowed) => {
-            let what = "the main stream has a column of this name; rename one".into();
-            Err(SchemaError { stream: shadowed.name.clone(), what })
-        }
-        None => Ok(()),
-    }
-}
-
-fn check_columns(columns: &[ColumnSchema]) -> Result<(), String> {
-    let mut names = HashSet::new();
-    for column in columns {
-        let share = column.share.as_ref().map(|share| &share.name);
-        for name in share.into_iter().chain([&column.name]) {
-            if !is_name(name) {
-                return Err(format!("the column name `{name}` is not valid"));
-            }
-        }
-        if !names.insert(column.name.as_str()) {
-            return Err(format!("the column `{}` is declared twice", column.name));
-        }
-        let number = matches!(column.value, ValueType::U64 | ValueType::I64 | ValueType::F64);
-        let fits = match column.role {
-            Role::Key => matches!(column.value, ValueType::Text | ValueType::U64 | ValueType::I64),
-            Role::Counter => number,
-            Role::Gauge => number || column.value == ValueType::Bool,
-            Role::Attribute => true,
-        };
-        if !fits {
-            return Err(format!("the column `{}` can't have its type", column.name));
-        }
-    }
-    Ok(())
-}
-
-/// Names of the columns that the host adds.
-fn derived_names(stream: &StreamSchema) -> impl Iterator<Item = String> {
-    derive(stream).into_iter().map(|(_, column)| column.name)
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= MAX_NAME
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }

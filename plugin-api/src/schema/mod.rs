@@ -1,9 +1,19 @@
 //! What a stream looks like: plain data that the plugin declares and the host reads.
 
+mod check;
+mod derived;
+
 use serde::{Deserialize, Serialize};
+
+pub use check::{SchemaError, check};
+pub use derived::{Derived, derived};
 
 /// Most streams that one plugin may declare: the wanted ones travel as the bits of a `u64`.
 pub const MAX_STREAMS: usize = 64;
+
+/// Most records of one stream that a host keeps of one batch, unless the user sets
+/// `limits.rows`; those beyond are left out and counted.
+pub const DEFAULT_ROWS: u64 = 10_000;
 
 /// A stream: a named, typed sequence of records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
