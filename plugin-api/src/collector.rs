@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::abi::Link;
 use crate::column::Column;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -195,10 +194,19 @@ impl StreamBuffer {
     }
 }
 
+/// Where an event source's records go, and who tells it to stop: the host, or a test.
+pub(crate) trait Outlet {
+    /// Hands over what is wanted of the streams that were touched, and forgets the rows.
+    fn send(&self, batch: &mut Batch) -> Result<()>;
+
+    /// Sleeps until `time` has passed or the source is told to stop; says whether it was.
+    fn wait(&self, time: Duration) -> bool;
+}
+
 /// Sends an event source's records to the host.
 pub struct Emitter<'a> {
     pub(crate) batch: &'a mut Batch,
-    pub(crate) link: Link<'a>,
+    pub(crate) outlet: &'a dyn Outlet,
 }
 
 impl Emitter<'_> {
@@ -217,18 +225,18 @@ impl Emitter<'_> {
 
     /// Sends what has gathered. Blocks while the host does not keep up.
     pub fn flush(&mut self) -> Result<()> {
-        self.link.send(self.batch)
+        self.outlet.send(self.batch)
     }
 
     /// Whether the source has been told to stop.
     pub fn stopped(&self) -> bool {
-        self.link.wait(Duration::ZERO)
+        self.outlet.wait(Duration::ZERO)
     }
 
     /// Sends what has gathered, then sleeps until `time` has passed or the source is told to
     /// stop; says whether it was.
     pub fn wait(&mut self, time: Duration) -> Result<bool> {
         self.flush()?;
-        Ok(self.link.wait(time))
+        Ok(self.outlet.wait(time))
     }
 }

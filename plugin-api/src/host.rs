@@ -2,14 +2,18 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::abi::HostLink;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 
 /// The host, as a collector sees it. Cheap to clone; may be used from any thread.
 #[derive(Clone)]
 pub struct Host {
     pub(crate) link: HostLink,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// How much a log line matters.
@@ -57,6 +61,19 @@ impl Host {
     /// The collector's name in the configuration.
     pub fn collector(&self) -> &str {
         self.link.collector()
+    }
+
+    /// Time since this instance was made, by a clock that never goes back and stands still while
+    /// the machine is suspended. A test drives it by hand. A collector seldom needs it: the host
+    /// stamps each batch and derives the rates.
+    pub fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// The time of day, for what is compared with a date: the age of a file, the end of a
+    /// certificate. It may jump. A test drives it by hand, from 2020-01-01T00:00:00Z on.
+    pub fn wall(&self) -> SystemTime {
+        self.clock.wall()
     }
 
     /// A directory that belongs to this collector alone and outlives restarts and reloads. It is

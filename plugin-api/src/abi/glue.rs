@@ -4,6 +4,7 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use abi_stable::prefix_type::PrefixTypeTrait;
@@ -14,7 +15,8 @@ use super::{
     AbiColumn, AbiColumnView, AbiDescription, AbiFailure, AbiHost, AbiInstance, AbiSink, AbiStream,
     HostLink, Link, PluginModule, PluginModuleRef,
 };
-use crate::collector::{Batch, Collector, Emitter, EventSource, Streams};
+use crate::clock::Machine;
+use crate::collector::{Batch, Collector, Emitter, EventSource, Outlet, Streams};
 use crate::column::{Column, Values};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -68,7 +70,7 @@ impl<E: EventSource> Exported for Events<E> {
     }
 
     fn run(&mut self, batch: &mut Batch, sink: &AbiSink) -> Result<()> {
-        let mut emitter = Emitter { batch, link: Link(sink) };
+        let mut emitter = Emitter { batch, outlet: &Link(sink) };
         self.0.run(&mut emitter)?;
         emitter.flush()
     }
@@ -127,7 +129,7 @@ impl<X: Exported> Glue<X> {
     }
 
     extern "C" fn create(json: RStr<'_>, host: AbiHost) -> RResult<AbiInstance, AbiFailure> {
-        let host = Host { link: HostLink::new(host) };
+        let host = Host { link: HostLink::new(host), clock: Arc::new(Machine::new()) };
         let settings = match guarded(|| Ok(parse_settings::<X::Settings>(json.as_str()))) {
             Ok(Ok(settings)) => settings,
             Ok(Err(error)) => return RResult::RErr(error.into_failure(AbiFailure::SETTINGS)),

@@ -216,6 +216,12 @@ impl RawManifest {
 }
 
 impl Manifest {
+    /// Whether a plugin may have this name: 1 to 64 characters of a-z, 0-9, `_` and `-`, the
+    /// first a letter.
+    pub const fn is_name(name: &str) -> bool {
+        is_name(name.as_bytes())
+    }
+
     /// Reads a manifest from the bytes of its section.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         const SIZE: usize = std::mem::size_of::<RawManifest>();

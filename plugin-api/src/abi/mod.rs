@@ -26,7 +26,7 @@ use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 
 pub use c::C_SYMBOL;
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", all(doc, not(doctest))))]
 pub(crate) use glue::parse_settings;
 pub use glue::{events_module, polled_module};
 pub use manifest::{
@@ -38,7 +38,7 @@ pub use manifest::{
 #[doc(hidden)]
 pub use abi_stable;
 
-use crate::collector::Batch;
+use crate::collector::{Batch, Outlet};
 use crate::error::{Error, Result};
 
 /// Version of the plugin API: the same major number means that they understand each other.
@@ -285,10 +285,9 @@ impl Drop for HostLink {
 /// The plugin's side of an [`AbiSink`].
 pub(crate) struct Link<'a>(pub(crate) &'a AbiSink);
 
-impl Link<'_> {
-    /// Hands over what is wanted of the streams that were touched, and forgets the rows. One
-    /// that is refused does not hold back the others; the first refusal is the error.
-    pub(crate) fn send(&self, batch: &mut Batch) -> Result<()> {
+impl Outlet for Link<'_> {
+    /// One stream that is refused does not hold back the others; the first refusal is the error.
+    fn send(&self, batch: &mut Batch) -> Result<()> {
         let mut result = Ok(());
         for (index, stream) in batch.streams.iter_mut().enumerate() {
             if stream.touched && batch.wanted & (1 << index) != 0 {
@@ -300,16 +299,18 @@ impl Link<'_> {
         result
     }
 
+    fn wait(&self, time: Duration) -> bool {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        (self.0.wait)(self.0.context, nanos) != 0
+    }
+}
+
+impl Link<'_> {
     fn emit(&self, stream: u32, buffer: &crate::collector::StreamBuffer) -> Result<()> {
         let columns: Vec<AbiColumnView<'_>> = buffer.columns.iter().map(glue::view).collect();
         let batch =
             AbiBatch { stream, rows: buffer.rows as u64, columns: RSlice::from_slice(&columns) };
         let failure = (self.0.emit)(self.0.context, &batch);
         if failure.kind == AbiFailure::NONE { Ok(()) } else { Err(Error::msg(failure.message)) }
-    }
-
-    pub(crate) fn wait(&self, time: Duration) -> bool {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        (self.0.wait)(self.0.context, nanos) != 0
     }
 }
