@@ -85,12 +85,6 @@ fn a_file_without_a_total_is_an_error() {
 }
 
 #[test]
-fn an_unknown_setting_is_an_error_that_names_it() {
-    let error = Harness::<MemoryCollector>::new(json!({ "procroot": "/proc" })).err().unwrap();
-    assert!(error.message().contains("procroot"), "{error}");
-}
-
-#[test]
 fn a_stream_that_nobody_wants_is_not_read() {
     let round = collector("nowhere").collect_only(&["other"]).unwrap();
     assert_eq!(round.streams().count(), 0);
@@ -131,3 +125,13 @@ fn the_live_system_has_memory() {
     assert!(total > 0);
     assert!(record["used_bytes"].as_u64().is_none_or(|used| used <= total));
 }
+
+#[test]
+fn the_streams_are_those_that_were_released() {
+    use dropsonde_plugin_api::Collector;
+    dropsonde_plugin_api::testing::assert_streams::<<MemoryCollector as Collector>::Streams>(
+        "streams.txt",
+    );
+}
+
+dropsonde_plugin_api::contract_test!(collector = MemoryCollector);

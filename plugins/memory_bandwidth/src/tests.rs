@@ -59,12 +59,6 @@ fn a_file_without_any_of_the_counters_is_an_error() {
 }
 
 #[test]
-fn an_unknown_setting_is_an_error_that_names_it() {
-    let error = Harness::<PagingCollector>::new(json!({ "pages": true })).err().unwrap();
-    assert!(error.message().contains("pages"), "{error}");
-}
-
-#[test]
 fn a_stream_that_nobody_wants_is_not_read() {
     let round = collector("nowhere").collect_only(&["other"]).unwrap();
     assert_eq!(round.streams().count(), 0);
@@ -91,3 +85,13 @@ fn the_live_system_counts_faults() {
     assert!(before > 0);
     assert!(faults() >= before);
 }
+
+#[test]
+fn the_streams_are_those_that_were_released() {
+    use dropsonde_plugin_api::Collector;
+    dropsonde_plugin_api::testing::assert_streams::<<PagingCollector as Collector>::Streams>(
+        "streams.txt",
+    );
+}
+
+dropsonde_plugin_api::contract_test!(collector = PagingCollector);

@@ -66,12 +66,6 @@ fn a_kernel_that_does_not_tell_has_no_records_and_the_reason_is_said() {
 }
 
 #[test]
-fn an_unknown_setting_is_an_error_that_names_it() {
-    let error = Harness::<PressureCollector>::new(json!({ "cpu": true })).err().unwrap();
-    assert!(error.message().contains("cpu"), "{error}");
-}
-
-#[test]
 fn the_live_system_counts_up() {
     if !Path::new("/proc/pressure/cpu").exists() {
         eprintln!("skipped: this kernel has no /proc/pressure");
@@ -82,3 +76,13 @@ fn the_live_system_counts_up() {
     let before = waited();
     assert!(waited() >= before);
 }
+
+#[test]
+fn the_streams_are_those_that_were_released() {
+    use dropsonde_plugin_api::Collector;
+    dropsonde_plugin_api::testing::assert_streams::<<PressureCollector as Collector>::Streams>(
+        "streams.txt",
+    );
+}
+
+dropsonde_plugin_api::contract_test!(collector = PressureCollector);
