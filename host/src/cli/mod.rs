@@ -3,8 +3,11 @@
 mod ask;
 mod check;
 mod describe;
+#[cfg(test)]
+mod documented;
 mod explain;
 mod list;
+mod new;
 mod query;
 mod records;
 mod run;
@@ -73,6 +76,8 @@ enum Command {
     Validate(ValidateArgs),
     /// Hold plugin files to what the agent, and those who run it, want of a plugin.
     Check(check::Args),
+    /// Write the package of a plugin: sources, tests, README.
+    New(new::Args),
 }
 
 #[derive(Args)]
@@ -211,6 +216,7 @@ pub fn main() -> ExitCode {
         }
         Command::Validate(args) => validate::validate(&args),
         Command::Check(args) => check::check(&args),
+        Command::New(args) => new::new(&args),
     }
 }
 
