@@ -11,6 +11,18 @@ use tempfile::TempDir;
 use crate::packages;
 
 #[test]
+fn every_example_is_run_by_a_test() {
+    let tests = fs::read_dir(workspace().join("tests/e2e")).unwrap();
+    let tests = tests.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let tests: String = tests.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let examples = fs::read_dir(workspace().join("examples")).unwrap();
+    for example in examples.map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
+        let name = example.file_name().into_string().unwrap();
+        assert!(tests.contains(&format!("examples/{name}")), "no test names examples/{name}");
+    }
+}
+
+#[test]
 fn the_smallest_plugin_stays_under_25_lines_and_works() {
     let source = fs::read_to_string(workspace().join("examples/uptime/src/lib.rs")).unwrap();
     let lines = source.lines().count();

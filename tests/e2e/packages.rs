@@ -17,30 +17,47 @@ const PROFILE: [&str; 2] =
 /// Builds a program, or a plugin that is an example of its package. `targets` are arguments of
 /// cargo. Returns where the artefacts lie.
 pub(crate) fn build(package: &str, targets: &[&str]) -> PathBuf {
-    build_into(&target_dir(), package, targets)
+    cargo("build", &target_dir(), package.as_ref(), targets, &[]);
+    target_dir().join("debug")
 }
 
 /// Builds a plugin that is a package, into a directory of its own: beside the workspace's binary
-/// a host would find it.
-pub(crate) fn build_plugin(package: &str) -> PathBuf {
-    build_into(&target_dir().join("examples-out"), package, &[])
+/// a host would find it. `package` is absolute, or below the workspace.
+pub(crate) fn build_plugin(package: impl AsRef<Path>) -> PathBuf {
+    let target = target_dir().join("examples-out");
+    cargo("build", &target, package.as_ref(), &[], &[]);
+    target.join("debug")
+}
+
+/// Runs the tests of a plugin that is a package, which must pass; what they print.
+pub(crate) fn test(package: &Path, environment: &[(&str, &str)]) -> String {
+    cargo("test", &target_dir().join("examples-out"), package, &[], environment)
 }
 
 /// Does without the network, with the releases that the workspace has locked.
-fn build_into(target: &Path, package: &str, targets: &[&str]) -> PathBuf {
+fn cargo(
+    command: &str,
+    target: &Path,
+    package: &Path,
+    targets: &[&str],
+    environment: &[(&str, &str)],
+) -> String {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = workspace().join(package);
     fs::copy(workspace().join("Cargo.lock"), directory.join("Cargo.lock")).unwrap();
     let output = Command::new(env!("CARGO"))
         .current_dir(&directory)
-        .args(["build", "--quiet", "--offline", "--target-dir"])
+        .args([command, "--offline", "--target-dir"])
         .arg(target)
         .args(targets)
         .args(PROFILE.iter().flat_map(|setting| ["--config", setting]))
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{package} can't be built:\n{text}");
-    target.join("debug")
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let package = package.display();
+    assert!(output.status.success(), "cargo {command} of {package}:\n{printed}{complaint}");
+    printed
 }
