@@ -2,11 +2,13 @@
 
 mod check;
 mod derived;
+mod unit;
 
 use serde::{Deserialize, Serialize};
 
 pub use check::{SchemaError, check};
 pub use derived::{Derived, derived};
+pub use unit::{UnitError, check_unit};
 
 /// Most streams that one plugin may declare: the wanted ones travel as the bits of a `u64`.
 pub const MAX_STREAMS: usize = 64;

@@ -20,7 +20,7 @@ use super::round::shown;
 use super::{EventHarness, Harness, Round};
 use crate::collector::{Collector, EventSource, Streams};
 use crate::error::Error;
-use crate::schema::{ColumnSchema, DEFAULT_ROWS, Role, StreamKind, StreamSchema, check};
+use crate::schema::{DEFAULT_ROWS, Role, StreamKind, StreamSchema, check, check_unit};
 
 /// How many rounds a collector is asked for, and how many seconds an event source is given.
 pub const ROUNDS: u32 = 10;
@@ -105,30 +105,13 @@ fn declaration(schemas: &[StreamSchema]) -> Vec<String> {
             if column.description.is_empty() {
                 broken.push(format!("`{name}` of {stream} has no description"));
             }
-            if let Some(what) = unit(column) {
-                broken.push(format!("`{name}` of {stream} {what}"));
+            let number = matches!(column.role, Role::Counter | Role::Gauge);
+            if let Some(error) = check_unit(&column.unit).err().filter(|_| number) {
+                broken.push(format!("`{name}` of {stream} {error}; {}", error.mend()));
             }
         }
     }
     broken
-}
-
-/// What is wrong with a column's unit.
-fn unit(column: &ColumnSchema) -> Option<String> {
-    let number = matches!(column.role, Role::Counter | Role::Gauge);
-    let unit = column.unit.as_str();
-    let right = match unit {
-        "" if number => return Some("has no unit".to_owned()),
-        "byte" | "bytes" | "B" => "By",
-        "sec" | "secs" | "second" | "seconds" => "s",
-        "percent" | "pct" => "%",
-        "count" | "number" | "none" | "ratio" => "1",
-        _ if unit.chars().any(|c| !c.is_ascii_graphic()) => {
-            return Some(format!("has the unit {unit:?}; a unit has no spaces (UCUM)"));
-        }
-        _ => return None,
-    };
-    Some(format!("has the unit {unit:?}; UCUM calls it {right:?}"))
 }
 
 /// A key that no field takes must be refused, by a message or path that names it.

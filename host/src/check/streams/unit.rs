@@ -1,7 +1,7 @@
 //! Units by the Unified Code for Units of Measure (UCUM), as far as a small list goes, and the
 //! words of names that go with them.
 
-use dropsonde_plugin_api::schema::{ColumnSchema, Role, StreamSchema};
+use dropsonde_plugin_api::schema::{ColumnSchema, Role, StreamSchema, check_unit};
 
 use super::{each, place};
 use crate::check::report::Check;
@@ -13,33 +13,6 @@ const UNITS: [&str; 62] = [
     "a", "Hz", "kHz", "MHz", "GHz", "Cel", "K", "[degF]", "V", "mV", "uV", "kV", "A", "mA", "uA",
     "W", "mW", "uW", "kW", "VA", "J", "mJ", "uJ", "kJ", "Pa", "hPa", "kPa", "bar", "mbar", "m",
     "mm", "g", "kg", "deg", "dB",
-];
-
-/// What people write instead.
-const MISTAKES: [(&str, &str); 23] = [
-    ("bytes", "By"),
-    ("byte", "By"),
-    ("B", "By"),
-    ("KB", "kBy"),
-    ("kB", "kBy"),
-    ("KiB", "KiBy"),
-    ("MB", "MBy"),
-    ("MiB", "MiBy"),
-    ("GB", "GBy"),
-    ("GiB", "GiBy"),
-    ("bits", "bit"),
-    ("sec", "s"),
-    ("seconds", "s"),
-    ("second", "s"),
-    ("milliseconds", "ms"),
-    ("µs", "us"),
-    ("minutes", "min"),
-    ("hours", "h"),
-    ("percent", "%"),
-    ("celsius", "Cel"),
-    ("°C", "Cel"),
-    ("C", "Cel"),
-    ("hertz", "Hz"),
 ];
 
 /// The last words of names, and the unit that goes with each.
@@ -84,16 +57,8 @@ pub(super) fn check(streams: &[StreamSchema]) -> Check {
             continue;
         }
         let unit = column.unit.as_str();
-        if unit.is_empty() {
-            let mend = "give it one: `By`, `s`, `%`, `{packet}` for a count of packets, `1` for a plain number";
-            problems.push(Check::fail(ID, format!("{place} has no unit"), mend));
-        } else if let Some((_, right)) = MISTAKES.iter().find(|(wrong, _)| *wrong == unit) {
-            let mend = format!("write unit = \"{right}\"");
-            problems.push(Check::fail(ID, format!("{place}: `{unit}` is not UCUM"), &mend));
-        } else if !is_formed(unit) {
-            let mend =
-                "write units of UCUM, such as `By/s`, and what is counted in braces: `{packet}`";
-            problems.push(Check::fail(ID, format!("{place}: `{unit}` is not UCUM"), mend));
+        if let Err(error) = check_unit(unit) {
+            problems.push(Check::fail(ID, format!("{place} {error}"), &error.mend()));
         } else if let Some(part) = parts(unit).find(|part| !is_known(part)) {
             let mend = "see whether UCUM has it; what is counted stands in braces: `{packet}`";
             problems.push(Check::warn(ID, format!("{place}: `{part}` is a rare unit"), mend));
@@ -131,23 +96,6 @@ fn parts(unit: &str) -> impl Iterator<Item = &str> {
 fn is_known(part: &str) -> bool {
     let bare = part.split('{').next().unwrap_or(part);
     bare.is_empty() || UNITS.contains(&bare)
-}
-
-/// Parts between `/` and `.`, each of printable ASCII, with at most one annotation at its end.
-fn is_formed(unit: &str) -> bool {
-    let formed = |part: &str| match part.split_once('{') {
-        None => !part.is_empty() && !part.contains('}'),
-        Some((_, rest)) => {
-            let inside = rest.strip_suffix('}');
-            inside.is_some_and(|inside| !inside.is_empty() && !inside.contains(['{', '}']))
-        }
-    };
-    let mut parts = unit.split(['/', '.']);
-    let leading = unit.starts_with('/'); // `/s` is per second
-    if leading {
-        parts.next();
-    }
-    unit.bytes().all(|byte| byte.is_ascii_graphic()) && parts.all(formed)
 }
 
 #[cfg(test)]

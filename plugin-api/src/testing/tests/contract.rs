@@ -120,7 +120,7 @@ fn everything_that_is_wrong_is_said_at_once() {
         contract::collector::<Lax>(json!({})),
         [
             "stream ``: declared twice; name one with #[record(stream = \"…\")]",
-            "`number` of `other` has the unit \"bytes\"; UCUM calls it \"By\"",
+            "`number` of `other` has the unit `bytes`, which is not UCUM; write unit = \"By\"",
             "a setting that it does not have is taken without a word",
             "2 records of `other`, which has no #[key] that tells them apart",
         ]
