@@ -29,13 +29,18 @@ fn made(name: &str, arguments: &[&str]) -> (TempDir, PathBuf) {
     (directory, package)
 }
 
-/// Runs the tests of a package, builds it, and drops it into an agent that prints every batch.
+/// Runs the tests of a package, builds and checks it, and drops it into an agent that prints every
+/// batch.
 fn dropped_in(package: &Path, config: &str) -> Agent {
     let name = package.file_name().unwrap().to_str().unwrap();
     let file = format!("lib{}.so", name.replace('-', "_"));
     let tested = packages::test(package, &[]);
     assert!(tested.contains("keeps_the_contract ... ok"), "{tested}");
-    let built = fs::read(packages::build_plugin(package).join(&file)).unwrap();
+    let built = packages::build_plugin(package).join(&file);
+    let mut check = Command::new(binary());
+    let checked = check.args(["check", "--reloads", "20"]).arg(&built).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let built = fs::read(built).unwrap();
     let agent = Agent::with(Options {
         config: config.to_owned(),
         arguments: vec!["--output".into(), "ndjson".into()],
