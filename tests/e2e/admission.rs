@@ -7,6 +7,7 @@ use std::process::Command;
 use dropsonde_tests::{
     Agent, binary, corrupt, fixture, replace_bytes, target_dir, wait_for, workspace,
 };
+use tempfile::TempDir;
 
 fn steady() -> Vec<u8> {
     fs::read(fixture("steady_v1")).unwrap()
@@ -300,4 +301,33 @@ fn copies_are_private_and_gone_when_the_host_is() {
     assert_eq!(entries(&staging[0]).len(), 1);
     assert!(agent.terminate().success());
     assert_eq!(entries(&run), Vec::<std::path::PathBuf>::new());
+}
+
+/// /run may be mounted so, and the linker's own words for it don't tell why.
+#[test]
+fn a_runtime_directory_that_nothing_can_be_executed_in_is_refused_by_name() {
+    let directory = TempDir::new().unwrap();
+    let mount =
+        "mount -t tmpfs -o noexec tmpfs \"$1\" || exit 99; RUNTIME_DIRECTORY=$1 exec \"$0\" run";
+    let output = Command::new("unshare")
+        .arg("--mount")
+        .args((!rustix::process::geteuid().is_root()).then_some("--map-root-user"))
+        .args(["sh", "-c", mount])
+        .arg(binary())
+        .arg(directory.path())
+        .env("DROPSONDE__HOST__LISTEN", "127.0.0.1:0")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    if text.starts_with("unshare: ") || output.status.code() == Some(99) {
+        eprintln!("SKIPPED: nothing can be mounted here: {text}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let expected = format!(
+        "can't make a private directory in {}: it is mounted noexec, so that no plugin could be \
+         loaded from there; set host.runtime_dir",
+        directory.path().display()
+    );
+    assert!(text.contains(&expected), "{text}");
 }

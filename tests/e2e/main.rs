@@ -12,6 +12,7 @@ mod compat;
 mod configuration;
 mod control;
 mod dashboard;
+mod debian;
 mod debugging;
 mod demand;
 mod events;

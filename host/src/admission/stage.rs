@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use sha2::{Digest, Sha256};
 
 use super::{Image, KeyId, Rejection, Trust, elf, read};
@@ -21,7 +22,8 @@ pub(crate) struct Staging {
 
 impl Staging {
     /// Makes the directory; its name has the process's id. Removes those that hosts of the same
-    /// user left behind when they were killed.
+    /// user left behind when they were killed. Fails on a file system that lets nothing be
+    /// executed, as /run may be: the linker would refuse each copy with words that don't tell why.
     pub(crate) fn new(parent: &Path) -> io::Result<Self> {
         fs::create_dir_all(parent)?;
         remove_leftovers(parent);
@@ -29,6 +31,10 @@ impl Staging {
             .prefix(&format!("{PREFIX}{}-", std::process::id()))
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(parent)?;
+        if statvfs(unique.path())?.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+            let text = "it is mounted noexec, so that no plugin could be loaded from there";
+            return Err(io::Error::other(text));
+        }
         Ok(Self { directory: unique.keep(), serial: AtomicU64::new(0) })
     }
 

@@ -241,3 +241,20 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .thread_name("dropsonde-block")
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_names_every_command_in_the_words_of_help() {
+        let manual = include_str!("../../debian/dropsonde.1");
+        let cli = Cli::command();
+        for command in cli.get_subcommands() {
+            let about = command.get_about().unwrap().to_string();
+            let item = format!(".It Cm {}\n{about}.\n", command.get_name());
+            assert!(manual.contains(&item), "debian/dropsonde.1 lacks: {item}");
+        }
+        assert_eq!(manual.matches("\n.It Cm ").count(), cli.get_subcommands().count());
+    }
+}

@@ -41,32 +41,53 @@ impl Control {
         }
     }
 
-    /// Makes the directory of the default socket, for this user alone. Blocks on files.
+    /// Makes the directory of the default socket, for this user alone: whoever else has it could
+    /// put another socket in place. Blocks on files.
     pub(crate) fn prepare(&self) -> Result<(), String> {
         let Self::Default(path) = self else { return Ok(()) };
         let directory = path.parent().unwrap_or(Path::new("/"));
         let shown = directory.display();
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| format!("can't make {shown}: {error}"))?;
-        self.check()
+        let meta = fs::symlink_metadata(directory).map_err(|error| format!("{shown}: {error}"))?;
+        if is_own(&meta) { Ok(()) } else { Err(not_own(directory)) }
     }
 
-    /// Whether the directory of the default socket is this user's alone: in one that all may
-    /// write to, somebody else may have been first. What is not there is not another's.
+    /// Whether an agent that answers on the default socket is to be believed: in a directory that
+    /// all may write to, somebody else may have been first. What is not there is not another's.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Self::Default(path) = self else { return Ok(()) };
         let directory = path.parent().unwrap_or(Path::new("/"));
-        let shown = directory.display();
-        if fs::symlink_metadata(directory).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
-            return Ok(());
-        }
-        let meta = fs::symlink_metadata(directory).map_err(|error| format!("{shown}: {error}"))?;
-        let own = rustix::process::geteuid().as_raw();
-        if !meta.is_dir() || (meta.uid() != own && meta.uid() != 0) || meta.mode() & 0o022 != 0 {
-            return Err(format!("{shown} is not this user's alone"));
-        }
-        Ok(())
+        let meta = match fs::symlink_metadata(directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            meta => meta.map_err(|error| format!("{}: {error}", directory.display()))?,
+        };
+        let given = || is_closed(&meta) && is_given_by_root(directory);
+        if is_own(&meta) || given() { Ok(()) } else { Err(not_own(directory)) }
     }
+}
+
+/// Whether a directory is this user's or root's, and nobody else may write to it.
+fn is_own(meta: &fs::Metadata) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    is_closed(meta) && (meta.uid() == own || meta.uid() == 0)
+}
+
+/// Whether only its owner may write to a directory.
+fn is_closed(meta: &fs::Metadata) -> bool {
+    meta.is_dir() && meta.mode() & 0o022 == 0
+}
+
+/// Whether root alone could have made a directory for the user who has it, as a service manager
+/// does for the agent's user: only root may write to those above.
+fn is_given_by_root(directory: &Path) -> bool {
+    directory.ancestors().skip(1).all(|above| {
+        fs::symlink_metadata(above).is_ok_and(|meta| is_closed(&meta) && meta.uid() == 0)
+    })
+}
+
+fn not_own(directory: &Path) -> String {
+    format!("{} is not this user's alone", directory.display())
 }
 
 impl fmt::Display for Control {

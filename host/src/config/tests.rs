@@ -225,3 +225,42 @@ fn history_is_off_until_streams_are_named_and_its_mistakes_have_their_place() {
     assert_eq!(found[3], "6:8: history.keep.size: the smallest size is \"1MiB\"");
     assert_eq!(found[4], "7:1: history.keep: unknown key `hours`; did you mean `hour`?");
 }
+
+/// The file that the Debian package installs.
+const PACKAGED: &str = include_str!("../../debian/dropsonde.toml");
+
+/// It with each `#key = value` in force.
+fn packaged_in_force() -> String {
+    let in_force = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with(|first: char| first.is_ascii_lowercase()) => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    PACKAGED.lines().map(in_force).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_packaged_file_changes_nothing_and_names_the_defaults() {
+    let same = |config: Config| {
+        Config { files: Vec::new(), file: PathBuf::new(), ..config } // where it stands
+    };
+    let built_in = same(load("").unwrap());
+    assert_eq!(same(load(PACKAGED).unwrap()), built_in);
+    let in_force = packaged_in_force();
+    let keys = in_force.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
+    assert_eq!(keys.count(), 19);
+    assert_eq!(same(load(&in_force).unwrap()), built_in);
+}
+
+#[test]
+fn the_examples_in_the_packaged_file_are_valid() {
+    let uncommented = |line: &str| {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        let is_toml = line.starts_with('[') || line.contains(" = ");
+        is_toml.then(|| line.to_owned())
+    };
+    let tables = PACKAGED.lines().skip_while(|line| !line.starts_with('['));
+    let text: Vec<String> = tables.filter_map(uncommented).collect();
+    let config = load(&text.join("\n")).unwrap();
+    assert!(config.collectors.contains_key("network") && config.history.is_some());
+    assert!(config.otlp.is_some());
+}
