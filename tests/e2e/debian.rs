@@ -52,7 +52,7 @@ fn all_run(list: impl Fn() -> Option<String>) -> Value {
                     && collector["batches"].as_u64() > Some(0)
             })
         };
-        BUNDLED.iter().all(|name| runs(name)).then_some(list)
+        BUNDLED.iter().all(runs).then_some(list)
     })
 }
 
