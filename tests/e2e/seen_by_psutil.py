@@ -66,7 +66,12 @@ put(["network"], EXACT, **psutil.net_io_counters(nowrap=False)._asdict())
 for name, counters in psutil.net_io_counters(pernic=True, nowrap=False).items():
     put(["network", "interfaces", name], EXACT, **counters._asdict())
 
-for partition in psutil.disk_partitions(all=False):
+# psutil shows bind mounts too.
+partitions = psutil.disk_partitions(all=False)
+for partition in partitions:
+    same_device = (other for other in partitions if other.device == partition.device)
+    if partition.mountpoint != min((other.mountpoint for other in same_device), key=len):
+        continue
     path = ["disk", "partitions", partition.mountpoint]
     put(path, EXACT, device=partition.device, fs_type=partition.fstype)
     usage = psutil.disk_usage(partition.mountpoint)

@@ -15,6 +15,11 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// Whether nobody chose what is shown beyond what is left out.
+    pub(crate) fn is_default(&self) -> bool {
+        !self.all && self.include_fs.is_empty() && self.include_mounts.is_empty()
+    }
+
     /// Whether the mount is shown. An `include` list replaces the default choice, and an
     /// `exclude` list has the last word.
     pub(crate) fn shows(&self, mount: &Mount, physical_types: &[&str]) -> bool {

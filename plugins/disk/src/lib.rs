@@ -35,7 +35,7 @@ struct Settings {
     /// Where sysfs is mounted.
     #[serde(default = "default_sys_root")]
     sys_root: PathBuf,
-    /// Shows all mounts instead of the root and those on a device.
+    /// Shows all mounts instead of the root and one of each device.
     #[serde(default)]
     all: bool,
     /// Shows the file systems of these types, instead of the default choice.

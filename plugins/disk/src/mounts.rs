@@ -47,6 +47,25 @@ pub(crate) fn mark_prompt(mounts: &mut [Mount], answers: fn(&str) -> bool) {
     }
 }
 
+/// Types that people divide into volumes with mount points of their own.
+const WITH_VOLUMES: [&str; 2] = ["bcachefs", "btrfs"];
+
+/// Leaves out bind mounts, such as a service manager makes for those that it confines: of several
+/// mounts of one device the one with the shortest path stays, as with df(1).
+pub(crate) fn leave_out_binds(mounts: &mut Vec<Mount>) {
+    let mut shortest: HashMap<String, Arc<Path>> = HashMap::new();
+    for mount in mounts.iter() {
+        let kept = shortest.entry(mount.device.clone()).or_insert_with(|| mount.path.clone());
+        if mount.path.as_os_str().len() < kept.as_os_str().len() {
+            *kept = mount.path.clone();
+        }
+    }
+    mounts.retain(|mount| {
+        WITH_VOLUMES.contains(&mount.fs_type.as_str())
+            || shortest.get(&mount.device).is_some_and(|kept| *kept == mount.path)
+    });
+}
+
 /// The mounts in the kernel's order, and the numbers of the lines that could not be read. Of
 /// several mounts on one mount point only the last is there: it covers the others.
 pub(crate) fn parse(text: &[u8]) -> (Vec<Mount>, Vec<usize>) {
@@ -140,6 +159,22 @@ mod tests {
             (r"/odd\08\9", "/dev/sdc"),
         ];
         assert_eq!(points(text), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    }
+
+    #[test]
+    fn of_the_mounts_of_one_device_the_shortest_path_is_left() {
+        let text = "/dev/sda /var/tmp ext4 rw 0 0
+/dev/sda / ext4 ro 0 0
+/dev/sda /tmp ext4 rw 0 0
+/dev/sdb /data xfs rw 0 0
+/dev/sdc /home btrfs rw,subvol=/home 0 0
+/dev/sdc /srv btrfs rw,subvol=/srv 0 0
+/dev/sdb /data/old xfs rw 0 0
+";
+        let (mut mounts, _) = parse(text.as_bytes());
+        leave_out_binds(&mut mounts);
+        let left: Vec<&str> = mounts.iter().map(|mount| mount.mount_point.as_str()).collect();
+        assert_eq!(left, ["/", "/data", "/home", "/srv"]);
     }
 
     #[test]
