@@ -85,6 +85,7 @@ fn it_holds_the_agent_all_bundled_plugins_and_what_belongs_to_a_service() {
     let plugins = BUNDLED.map(|name| format!("./usr/lib/dropsonde/plugins/libdropsonde_{name}.so"));
     let others = [
         "./usr/bin/dropsonde",
+        "./usr/include/dropsonde.h",
         "./usr/lib/systemd/system/dropsonde.service",
         "./etc/dropsonde/dropsonde.toml",
         "./etc/dropsonde/conf.d/README",
