@@ -172,6 +172,7 @@ fn systemd_runs_it_by_its_unit_reloads_upgrades_and_removes_it() {
     assert_ne!(machine.property("MainPID"), first, "an upgrade restarts it");
     assert_eq!(std::fs::read_to_string(&edited).unwrap(), text);
     wait_for("the edited interval after the upgrade", paced);
+    threads_and_history_work(&machine);
     ends_well_or_stays_ended(&machine);
 
     let state = machine.path("/var/lib/private/dropsonde");
@@ -212,6 +213,28 @@ fn sees_the_machine(machine: &Machine) {
     assert_eq!(first.unwrap()["name"], "systemd", "root's processes are seen");
     let mounts: Vec<&String> = snapshot["disk"]["partitions"].as_object().unwrap().keys().collect();
     assert_eq!(mounts, ["/"], "the mounts that the unit makes are no file systems of their own");
+}
+
+/// What else a configuration may ask for works behind the walls too: plugins that are loaded into
+/// the agent, and SQLite.
+fn threads_and_history_work(machine: &Machine) {
+    let more = machine.path("/etc/dropsonde/conf.d/more.toml");
+    let text = "[defaults]\nisolation = \"thread\"\n[history]\nstreams = [\"metrics.cpu\"]\n\
+                interval = \"1s\"\nflush = \"1s\"\n";
+    std::fs::write(&more, text).unwrap();
+    machine.told(&["systemctl", "reload", "dropsonde"]);
+    wait_for("every collector on a thread", || {
+        let list = all_run(|| Some(machine.told(&["dropsonde", "list", "--json"])));
+        collectors(&list).iter().all(|one| one["isolation"] == "thread").then_some(())
+    });
+    wait_for("a record in the store", || {
+        let count =
+            machine.run(&["dropsonde", "query", "--json", "select count(*) n from history.cpu"]);
+        let text = String::from_utf8(count.stdout).unwrap();
+        (count.status.success() && !text.contains("\"n\":0") && text.contains("\"n\":"))
+            .then_some(())
+    });
+    std::fs::remove_file(&more).unwrap();
 }
 
 /// A wrong configuration ends it with 78, and it is not started again before it is mended.
