@@ -150,6 +150,7 @@ fn systemd_runs_it_by_its_unit_reloads_upgrades_and_removes_it() {
         assert_eq!(collector["last_error"], Value::Null, "{collector:#}");
         assert_eq!(collector["restarts"], 0, "{collector:#}");
     }
+    runners_are_confined_as_without_the_unit(&machine, &list);
     sees_the_machine(&machine);
     assert!(machine.told(&["dropsonde", "validate"]).ends_with("good: 0 collectors configured\n"));
 
@@ -202,6 +203,21 @@ fn is_confined(machine: &Machine) {
         assert_eq!(field("NoNewPrivs"), "1");
         assert_eq!(field("Seccomp"), "2");
     }
+}
+
+/// The filter of system calls leaves the agent those by which it confines its runners itself.
+fn runners_are_confined_as_without_the_unit(machine: &Machine, list: &Value) {
+    let control = "--control=/run/unconfined.sock";
+    let agent = ["/usr/bin/dropsonde", "run", "--listen=127.0.0.1:0", control];
+    machine.told(&[&["systemd-run", "--unit=unconfined"], &agent[..]].concat());
+    let ask = || machine.run(&["dropsonde", "list", "--json", control]).stdout;
+    let unconfined = all_run(|| String::from_utf8(ask()).ok());
+    machine.told(&["systemctl", "stop", "unconfined"]);
+    let sandboxes = |list: &Value| -> BTreeMap<String, Value> {
+        let of = |one: &Value| (one["name"].to_string(), one["sandbox"].clone());
+        collectors(list).into_iter().map(of).collect()
+    };
+    assert_eq!(sandboxes(list), sandboxes(&unconfined));
 }
 
 /// The walls around it hide nothing that it is there to see.
