@@ -166,10 +166,16 @@ fn a_tap_takes_batches_at_its_own_rate_and_by_its_predicate() {
         (&["tap", "--every", "1ms"], "interval: the shortest is 10ms"),
         (&["tap", "--where", "label ="], "filter: "),
         (&["tap", "--where", "lable = 'x'", "metrics.steady"], "no column `lable`"),
-        (&["tap", "--room", "70000"], "room: between 1 and 65536 batches"),
         (&["tap", "--room", "7", "--overflow", "latest"], "room goes with drop-oldest"),
     ] {
         let refusal = agent.refused(1, arguments);
+        assert!(refusal.contains(complaint), "{arguments:?}: {refusal}");
+    }
+    for (arguments, complaint) in [
+        (["tap", "--room", "70000"], "70000 is not in 1..=65536"),
+        (["tap", "--sample", "0"], "invalid value '0' for '--sample <N>'"),
+    ] {
+        let refusal = agent.refused(2, &arguments);
         assert!(refusal.contains(complaint), "{arguments:?}: {refusal}");
     }
 }
