@@ -15,6 +15,7 @@ pub(crate) mod json;
 mod listener;
 pub(crate) mod otlp;
 pub(crate) mod prometheus;
+mod samples;
 mod scrape;
 mod steer;
 mod web_socket;

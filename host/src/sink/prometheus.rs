@@ -5,11 +5,13 @@
 //! attributes, the record's keys and those of its attributes that have an OpenTelemetry name are
 //! labels. A column without one is called
 //! `dropsonde_<stream>_<column>`. Rates are left out: Prometheus makes its own; shares are
-//! given as ratios where they have an OpenTelemetry name. Text has no place here.
+//! given as ratios where they have an OpenTelemetry name. Text has no place here. Streams of
+//! samples have names of their own.
 
 mod history;
 mod naming;
 mod otlp;
+mod samples;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +23,7 @@ pub(super) use naming::name_of;
 use naming::{Naming, label_set, labelled, labels, naming, own_labels};
 pub(crate) use naming::{Place, place};
 
+use super::samples::Shape;
 use crate::bus::{BusStatus, StreamStatus};
 use crate::control::{OwnUse, Status};
 use crate::model::{Batch, Histogram, Value};
@@ -35,6 +38,8 @@ struct Page {
     by_name: BTreeMap<String, usize>,
     /// Samples that were left out since Prometheus refuses a page on which one stands twice.
     duplicates: u64,
+    /// Samples of others that can't stand beside what is there.
+    unfit: u64,
 }
 
 struct Family {
@@ -48,10 +53,12 @@ struct Family {
 /// The page of these batches and of the host itself.
 pub(crate) fn page(batches: &[Arc<Batch>], status: &Status) -> String {
     let mut page = Page::default();
-    for batch in batches {
+    let shape = |batch: &Arc<Batch>| Shape::of(&batch.stream);
+    for batch in batches.iter().filter(|batch| shape(batch).is_none()) {
         page.batch(batch);
     }
     page.host(status);
+    page.samples(batches.iter().filter_map(|batch| Some((&**batch, shape(batch)?))));
     page.render()
 }
 
@@ -251,8 +258,6 @@ impl Page {
                 self.add(&name, "counter", help, &labels, value as f64);
             }
         }
-        let help = "Samples left out of this page because another has their name and labels.";
-        self.add("dropsonde_duplicate_samples", "gauge", help, "", self.duplicates as f64);
         let rejections: u64 = status.plugins.iter().map(|plugin| plugin.rejections).sum();
         for (name, help, value) in [
             ("dropsonde_plugin_rejections_total", "Plugin files that were rejected.", rejections),
@@ -363,8 +368,10 @@ impl Page {
             else {
                 continue;
             };
-            let help = family.help.replace('\\', "\\\\").replace('\n', " ");
-            let _ = writeln!(text, "# HELP {name} {help}");
+            if !family.help.is_empty() {
+                let help = family.help.replace('\\', "\\\\").replace('\n', " ");
+                let _ = writeln!(text, "# HELP {name} {help}");
+            }
             let _ = writeln!(text, "# TYPE {name} {}", family.kind);
             text.push_str(&family.samples);
         }

@@ -2,7 +2,10 @@
 //!
 //! A counter is a cumulative, monotonic sum, anything else a gauge. The columns of a stream that
 //! have one OpenTelemetry name are points of one metric. A sum's start is the boot of the machine,
-//! or, once it was seen to go back, the read before.
+//! or, once it was seen to go back, the read before. Samples of other programs have names of their
+//! own.
+
+mod samples;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +17,7 @@ use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
 use super::plan::{Metric, Plan, PointColumn, tag};
 use super::{Request, wire};
 use crate::model::{Batch, StreamInfo, Value};
+use crate::sink::samples::Shape;
 
 /// A request is ended when it has become so large: receivers take 4 MiB unless told otherwise.
 const LARGE: usize = 1 << 20;
@@ -50,6 +54,7 @@ struct Scratch {
 /// One stream, as it was exported so far.
 struct Stream {
     plan: Plan,
+    samples: Option<Shape>,
     /// `InstrumentationScope`, as a field.
     scope: Vec<u8>,
     sequence: u64,
@@ -112,8 +117,13 @@ impl Encoder {
         let rows = (POINTS / stream.plan.values.max(1)).max(1);
         for first in (0..batch.rows()).step_by(rows) {
             let part = first..batch.rows().min(first + rows);
-            self.scratch.rows(stream, batch, part.clone(), self.boot);
-            self.items += self.scratch.write(stream, batch, part);
+            self.items += match stream.samples {
+                Some(shape) => self.scratch.write_samples(stream, shape, batch, part),
+                None => {
+                    self.scratch.rows(stream, batch, part.clone(), self.boot);
+                    self.scratch.write(stream, batch, part)
+                }
+            };
             if !self.scratch.metrics.is_empty() {
                 let length = stream.scope.len() + self.scratch.metrics.len();
                 wire::head(tag::SCOPE_METRICS, length, &mut self.scopes);
@@ -155,8 +165,8 @@ impl Stream {
         wire::text(tag::SCOPE_VERSION, version, &mut inner);
         let mut scope = Vec::new();
         wire::field(tag::SCOPE, &inner, &mut scope);
-        let (plan, series) = (Plan::new(info), HashMap::new());
-        Self { plan, scope, sequence: 0, series, before: 0, round: 0 }
+        let (plan, samples, series) = (Plan::new(info), Shape::of(info), HashMap::new());
+        Self { plan, samples, scope, sequence: 0, series, before: 0, round: 0 }
     }
 
     /// When the counters of a record began to count; appended to `starts`.

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use dropsonde_plugin_api::schema::{ColumnSchema, Role};
 
 use crate::model::{Batch, StreamInfo, Value};
+use crate::sink::samples::Shape;
 
 /// How a column stands on the page.
 pub(super) struct Naming {
@@ -18,6 +19,9 @@ pub(super) struct Naming {
 
 /// What a column is called on the page, if it stands there.
 pub(in crate::sink) fn name_of(info: &StreamInfo, index: usize) -> Option<String> {
+    if Shape::of(info).is_some() {
+        return None; // its rows have names
+    }
     naming(info, index, info.schema.columns.get(index)?).map(|naming| naming.name)
 }
 
