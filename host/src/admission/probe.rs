@@ -10,7 +10,7 @@ use crate::config::CollectorSpec;
 use crate::control::Services;
 use crate::model::{check, check_schemas};
 use crate::runner::{Failure, Reply, Request, start_process};
-use crate::slot::{Ready, begin};
+use crate::slot::{Ready, begin, note_refusals};
 
 /// What the trial showed.
 pub(crate) enum Probed {
@@ -29,7 +29,13 @@ pub(crate) async fn probe(
 ) -> Result<Probed, Failure> {
     let deadline = spec.deadline;
     let late = || Failure::Deadline(humantime::format_duration(deadline).to_string());
-    timeout(deadline, try_out(services, image, spec)).await.unwrap_or_else(|_| Err(late()))
+    let tried = timeout(deadline, try_out(services, image, spec.clone())).await;
+    let tried = tried.unwrap_or_else(|_| Err(late()));
+    // One that lacks settings may never run.
+    if !matches!(tried, Ok(Probed::NotCreated(Failure::Settings { .. }))) {
+        note_refusals(services, image, &spec, spec.isolation);
+    }
+    tried
 }
 
 async fn try_out(
@@ -37,7 +43,7 @@ async fn try_out(
     image: &Image,
     spec: CollectorSpec,
 ) -> Result<Probed, Failure> {
-    let begin = begin(services, image, &spec, spec.isolation);
+    let begin = begin(services, image, &spec);
     let mut runner = start_process(&services.spawner, begin);
     let mut sandbox = None;
     let mut streams = Vec::new();
@@ -100,7 +106,7 @@ pub(crate) async fn check_settings(
     image: &Image,
     spec: &CollectorSpec,
 ) -> Result<(), Failure> {
-    let mut request = begin(services, image, spec, spec.isolation);
+    let mut request = begin(services, image, spec);
     request.check_only = true;
     let mut runner = start_process(&services.spawner, request);
     let checked = async {

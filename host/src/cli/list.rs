@@ -29,6 +29,8 @@ struct Row {
     rejection: Option<String>,
     /// Id of the trusted key that signed it.
     signed_by: Option<String>,
+    /// What a running host says that it must be told before it can run.
+    lacks: Option<String>,
     /// Why it would not be trusted if this user ran a host. A host that runs knows better: it
     /// may be another user's, or have been told to trust.
     #[serde(skip)]
@@ -176,6 +178,7 @@ impl Running {
             };
             row.rejection = row.rejection.take().or(plugin.rejection.clone());
             row.signed_by.clone_from(&plugin.signed_by);
+            row.lacks.clone_from(&plugin.lacks);
             row.distrust = None;
             if let Some(own) = by_plugin.remove(plugin.name.as_str()) {
                 row.collectors = own.into_iter().map(as_json).collect();
@@ -261,6 +264,11 @@ fn shown(list: &List) -> String {
         let about = [plugin, name(&row.version), name(&row.api_version)];
         if row.collectors.is_empty() {
             table.row(about.clone().into_iter().chain(["-".to_owned()]));
+            let plugin = row.plugin.as_deref().unwrap_or_default();
+            let lacks = row.lacks.iter().map(|what| {
+                format!("not configured: {what}; set it in [collectors.{plugin}.settings]")
+            });
+            remarks.entry(table.len()).or_default().extend(lacks);
         }
         for collector in &row.collectors {
             table.row(about.clone().into_iter().chain(cells(collector)));

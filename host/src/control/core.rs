@@ -2,6 +2,7 @@
 //! one command at a time.
 
 mod apply;
+mod bare;
 mod files;
 mod steering;
 
@@ -164,6 +165,7 @@ impl Core {
                 }
                 Command::Changed(changes) => self.changed(changes),
                 Command::Checked { path, checked } => self.checked(&path, checked),
+                Command::Bare { plugin, bare } => self.answered_bare(&plugin, bare),
                 Command::Reload { done } => {
                     let loaded = (self.loader)();
                     let outcome = self.reload(loaded);

@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Patrol,
     /// A plugin file was checked.
     Checked { path: PathBuf, checked: Result<Checked, Rejection> },
+    /// Whether a plugin can run without settings was found out.
+    Bare { plugin: String, bare: Bare },
     /// Read the configuration again and look at all plugin files.
     Reload { done: Option<oneshot::Sender<ReloadOutcome>> },
     /// A person asks something of a collector; answered with whether it changed anything.
@@ -58,7 +60,26 @@ pub(crate) enum Checked {
     /// The bytes are those of the image that is in use.
     Unchanged { signed_by: Option<KeyId> },
     /// It passed.
-    Admitted(Box<(Image, Option<KeyId>, Probed)>),
+    Admitted(Box<Admitted>),
+}
+
+/// An image that was admitted, and what its trial showed.
+pub(crate) struct Admitted {
+    pub(crate) image: Image,
+    pub(crate) signed_by: Option<KeyId>,
+    pub(crate) probed: Probed,
+    pub(crate) bare: Bare,
+}
+
+/// Whether a plugin can run without settings: one that can't is not started by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Bare {
+    /// It was not tried.
+    #[default]
+    Unknown,
+    Runs,
+    /// What it must be told first.
+    Lacks(String),
 }
 
 /// What a reload of the configuration did.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dropsonde_plugin_api::abi::Manifest;
 
-use super::PluginStatus;
+use super::{Bare, PluginStatus};
 use crate::admission::{Image, KeyId, Rejection, Scanned};
 
 /// The plugin files, by path.
@@ -27,6 +27,7 @@ pub(super) struct File {
     /// Why the file as it is now is not in use.
     pub(super) rejection: Option<Rejection>,
     pub(super) rejections: u64,
+    pub(super) bare: Bare,
     /// It is being checked.
     pub(super) checking: bool,
     /// It changed while it was being checked.
@@ -64,14 +65,23 @@ impl Plugins {
         self.files.values().filter_map(|file| file.image.as_ref())
     }
 
+    /// The file whose image is in use of a plugin.
+    pub(super) fn file_mut(&mut self, plugin: &str) -> Option<&mut File> {
+        self.files.values_mut().find(|file| file.is_of(plugin))
+    }
+
+    /// Whether a plugin that is in use can run without settings.
+    pub(super) fn bare(&self, plugin: &str) -> &Bare {
+        let mut files = self.files.values();
+        files.find(|file| file.is_of(plugin)).map_or(&Bare::Unknown, |file| &file.bare)
+    }
+
     /// Another file that has this plugin in use.
     pub(super) fn other(&self, plugin: &str, path: &Path) -> Option<&Path> {
         self.files
             .iter()
             .filter(|(other, _)| other.as_path() != path)
-            .find(|(_, file)| {
-                file.image.as_ref().is_some_and(|image| image.manifest.name == plugin)
-            })
+            .find(|(_, file)| file.is_of(plugin))
             .map(|(other, _)| other.as_path())
     }
 
@@ -87,6 +97,10 @@ impl Plugins {
 }
 
 impl File {
+    fn is_of(&self, plugin: &str) -> bool {
+        self.image.as_ref().is_some_and(|image| image.manifest.name == plugin)
+    }
+
     fn status(&self, path: &Path) -> PluginStatus {
         let image = self.image.as_deref();
         let manifest: Option<&Manifest> = image.map(|image| &image.manifest);
@@ -112,6 +126,10 @@ impl File {
             },
             rejection: self.rejection.as_ref().map(ToString::to_string),
             rejections: self.rejections,
+            lacks: match &self.bare {
+                Bare::Lacks(what) => Some(what.clone()),
+                Bare::Unknown | Bare::Runs => None,
+            },
             never_unloaded: image
                 .is_some_and(|image| image.notes.nodelete || image.notes.gnu_unique),
         }

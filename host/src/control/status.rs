@@ -41,6 +41,9 @@ pub struct PluginStatus {
     pub rejection: Option<String>,
     /// Files under this path that were rejected so far.
     pub rejections: u64,
+    /// What it must be told before it can run: no collector is started of it by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<String>,
     /// The linker will never unload it, so that thread-mode reloads add up.
     pub never_unloaded: bool,
 }

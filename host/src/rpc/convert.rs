@@ -73,6 +73,7 @@ fn plugin(from: &PluginStatus) -> proto::Plugin {
         state: from.state.to_owned(),
         rejection: from.rejection.clone(),
         signed_by: from.signed_by.clone(),
+        lacks: from.lacks.clone(),
     }
 }
 

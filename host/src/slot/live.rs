@@ -8,6 +8,7 @@ use dropsonde_plugin_api::abi::{Capability, Kind};
 use dropsonde_plugin_api::schema::StreamSchema;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Level;
 
 use crate::admission::Image;
 use crate::config::CollectorSpec;
@@ -88,22 +89,26 @@ pub(super) struct Round {
     pub(super) waiters: Vec<oneshot::Sender<Result<(), Failure>>>,
 }
 
-/// What a worker needs to begin. Says in the log where the configuration stands in its way, or
-/// lets it do whatever it likes.
-pub(crate) fn begin(
+/// Says in the log where the configuration stands in a worker's way, or lets it do whatever it
+/// likes.
+pub(crate) fn note_refusals(
     services: &Services,
     image: &Image,
     spec: &CollectorSpec,
     isolation: Isolation,
-) -> Begin {
-    let (granted, refused): (Vec<Capability>, Vec<Capability>) =
-        image.manifest.capabilities.iter().partition(|asked| spec.allow.contains(asked));
+) {
+    let (granted, refused) = capabilities(image, spec);
     if spec.sandbox {
         // A thread has no sandbox.
         if isolation == Isolation::Process && services.is_new_refusal(&spec.name, &refused) {
             let text = refused_capabilities(spec, &image.manifest.capabilities, &refused);
-            tracing::warn!(collector = &*spec.name, "{text}");
-            services.logs.keep(&spec.name, tracing::Level::WARN, &text);
+            // Whoever allows some of it has chosen.
+            let level = if granted.is_empty() { Level::WARN } else { Level::INFO };
+            match level {
+                Level::WARN => tracing::warn!(collector = &*spec.name, "{text}"),
+                _ => tracing::info!(collector = &*spec.name, "{text}"),
+            }
+            services.logs.keep(&spec.name, level, &text);
         }
     } else {
         tracing::warn!(
@@ -111,6 +116,15 @@ pub(crate) fn begin(
             "runs without a sandbox, since the configuration says `sandbox = false`"
         );
     }
+}
+
+/// What a plugin asks for: granted, and refused.
+fn capabilities(image: &Image, spec: &CollectorSpec) -> (Vec<Capability>, Vec<Capability>) {
+    image.manifest.capabilities.iter().partition(|asked| spec.allow.contains(asked))
+}
+
+/// What a worker needs to begin.
+pub(crate) fn begin(services: &Services, image: &Image, spec: &CollectorSpec) -> Begin {
     Begin {
         image: image.staged.clone(),
         events: image.manifest.kind == Kind::Events,
@@ -118,7 +132,7 @@ pub(crate) fn begin(
         settings: spec.settings_json(),
         state_dir: services.state_dir.join(&*spec.name).to_string_lossy().into_owned(),
         limits: spec.limits,
-        capabilities: granted,
+        capabilities: capabilities(image, spec).0,
         sandbox: spec.sandbox,
         check_only: false,
     }
@@ -152,7 +166,8 @@ impl Live {
         if let Err(error) = services.staging.restore(&image) {
             tracing::error!(collector = &*spec.name, "its plugin's private copy: {error}");
         }
-        let begin = begin(services, &image, &spec, isolation);
+        note_refusals(services, &image, &spec, isolation);
+        let begin = begin(services, &image, &spec);
         let state_dir = PathBuf::from(&begin.state_dir);
         let runner = match isolation {
             Isolation::Process => start_process(&services.spawner, begin),

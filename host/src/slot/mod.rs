@@ -12,7 +12,7 @@ mod status;
 
 pub use backoff::RestartPolicy;
 pub(crate) use handle::{SlotCommand, SlotHandle};
-pub(crate) use live::{Ready, begin};
+pub(crate) use live::{Ready, begin, note_refusals};
 pub(crate) use looks::Looks;
 pub use phase::Phase;
 pub use status::SlotStatus;

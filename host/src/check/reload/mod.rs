@@ -22,7 +22,7 @@ use crate::admission::Image;
 use crate::config::CollectorSpec;
 use crate::control::Services;
 use crate::runner::child::RELOADS_FLAG;
-use crate::runner::{Begin, Failure, Isolation, frame, signal_name};
+use crate::runner::{Begin, Failure, frame, signal_name};
 use crate::slot::begin;
 
 pub(crate) use child::serve;
@@ -76,7 +76,7 @@ pub(super) async fn checks(
     if reloads == 0 {
         return skipped("no reloads were asked for");
     }
-    let begin = begin(services, image, spec, Isolation::Thread);
+    let begin = begin(services, image, spec);
     let order = Order { begin, hash: image.sha256(), reloads, deadline: spec.deadline };
     let (loads, ended) = match run(&order, until, progress).await {
         Ok(done) => done,

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{Core, Running};
 use crate::admission::{Image, Rejection};
 use crate::config::{CollectorSpec, Config, ConfigErrors};
-use crate::control::ReloadOutcome;
+use crate::control::{Bare, ReloadOutcome};
 use crate::slot::{SlotCommand, SlotHandle};
 
 impl Core {
@@ -37,14 +37,15 @@ impl Core {
         automatic.into_iter().filter(|spec| spec.enabled).collect()
     }
 
-    /// The collector of a plugin that the configuration names nowhere. Its name may be taken by
-    /// a collector of another plugin.
+    /// The collector of a plugin that the configuration names nowhere, unless it can't run without
+    /// settings. Its name may be taken by a collector of another plugin.
     pub(super) fn autostarted(&self, plugin: &str) -> Option<CollectorSpec> {
         let collectors = &self.config.collectors;
         let used = collectors.values().any(|spec| &*spec.plugin == plugin);
         let free = !used && !collectors.contains_key(plugin);
         let there = self.plugins.image(plugin).is_some();
-        (self.config.autostart && free && there)
+        let can_run = !matches!(self.plugins.bare(plugin), Bare::Lacks(_));
+        (self.config.autostart && free && there && can_run)
             .then(|| CollectorSpec::auto(plugin, &self.config.defaults))
     }
 
@@ -121,6 +122,7 @@ impl Core {
         }
         self.record();
         let collectors = self.apply();
+        self.ask_bare();
         // What failed its trial may have failed for its settings or its deadline.
         self.check_again(|rejection| matches!(rejection, Rejection::Probe(_)));
         tracing::info!(?collectors, "the configuration was applied");

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Core;
-use crate::admission::{Image, KeyId, Probed, Rejection, Trust, probe, read_and_stage};
+use crate::admission::{Image, Probed, Rejection, Trust, probe, read_and_stage};
 use crate::config::{CollectorSpec, Defaults};
-use crate::control::{Checked, Command, Services};
+use crate::control::{Admitted, Bare, Checked, Command, Services};
+use crate::runner::Failure;
 use crate::slot::SlotCommand;
 
 /// So many trials as there are CPUs go on at once, each for so long alone: in turn, the first is
@@ -34,9 +35,15 @@ async fn check(
     }
     let plugin = image.manifest.name.clone();
     let spec = specs.into_values().find(|spec| *spec.plugin == *plugin && spec.enabled);
+    let by_itself = spec.is_none();
     let spec = spec.unwrap_or_else(|| CollectorSpec::auto(&plugin, defaults));
     let probed = probe(services, &image, spec).await.map_err(Rejection::Probe)?;
-    Ok(Checked::Admitted(Box::new((image, signed_by, probed))))
+    let bare = match &probed {
+        _ if !by_itself => Bare::Unknown,
+        Probed::NotCreated(Failure::Settings { message, .. }) => Bare::Lacks(message.clone()),
+        _ => Bare::Runs,
+    };
+    Ok(Checked::Admitted(Box::new(Admitted { image, signed_by, probed, bare })))
 }
 
 impl Core {
@@ -82,20 +89,14 @@ impl Core {
                 file.signed_by = signed_by;
             }
             Ok(Checked::Admitted(admitted)) => {
-                let (image, signed_by, probed) = *admitted;
-                self.admit(path, image, signed_by, probed);
+                self.admit(path, *admitted);
             }
             Err(rejection) => self.reject(path, rejection),
         }
     }
 
-    pub(super) fn admit(
-        &mut self,
-        path: &Path,
-        mut image: Image,
-        signed_by: Option<KeyId>,
-        probed: Probed,
-    ) {
+    pub(super) fn admit(&mut self, path: &Path, admitted: Admitted) {
+        let Admitted { mut image, signed_by, probed, bare } = admitted;
         let plugin = image.manifest.name.clone();
         if let Some(other) = self.plugins.other(&plugin, path).map(Path::to_owned) {
             // The first by order of directory, then of name, whichever was checked first.
@@ -119,6 +120,7 @@ impl Core {
         if let Some(old) = old.as_ref().filter(|old| old.manifest.name != plugin) {
             self.stop_plugin(&old.manifest.name.clone());
         } else if old.is_some()
+            && !matches!(bare, Bare::Lacks(_))
             && let Probed::NotCreated(failure) = &probed
         {
             // It would not even start: the old one goes on.
@@ -130,6 +132,7 @@ impl Core {
         file.image = Some(image.clone());
         file.signed_by = signed_by;
         file.rejection = None;
+        file.bare = bare;
         let (shown, generation) = (path.display().to_string(), image.generation);
         tracing::info!(
             plugin,
@@ -138,6 +141,7 @@ impl Core {
             file = shown,
             "admitted"
         );
+        self.note_lack(&plugin);
         let loaded = Some((plugin.as_str(), generation));
         self.services.events.plugin(&self.services.bus, "loaded", &shown, loaded, None);
         let mut ready = match probed {
