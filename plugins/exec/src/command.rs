@@ -1,0 +1,55 @@
+//! The command as the settings describe it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use dropsonde_samples::settings::{Size, Span};
+use serde::{Deserialize, Deserializer};
+
+/// A program and its arguments.
+#[derive(Debug, Clone)]
+pub(crate) struct Argv(Vec<String>);
+
+impl<'de> Deserialize<'de> for Argv {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let argv = Vec::<String>::deserialize(from)?;
+        if argv.first().is_none_or(String::is_empty) {
+            return Err(serde::de::Error::custom(
+                "expected a program and its arguments: [\"df\", \"--output=avail\"]",
+            ));
+        }
+        Ok(Self(argv))
+    }
+}
+
+/// What is run, and what bounds it.
+pub(crate) struct CommandLine {
+    pub(crate) argv: Argv,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) directory: PathBuf,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) timeout: Span,
+    pub(crate) max_output: Size,
+}
+
+/// What it gets of the runner's environment; a thread of the agent has more.
+const INHERITED: [&str; 3] = ["PATH", "LANG", "TZ"];
+
+impl CommandLine {
+    /// The program, as messages call it.
+    pub(crate) fn name(&self) -> &str {
+        self.argv.0.first().map_or("", String::as_str)
+    }
+
+    /// Ready to be started; reads nothing, and what it writes comes by pipes.
+    pub(crate) fn build(&self) -> Command {
+        let mut command = Command::new(self.name());
+        command.args(self.argv.0.iter().skip(1)).env_clear();
+        let inherited = INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        command.envs(inherited).envs(self.state_dir.iter().map(|path| ("STATE_DIRECTORY", path)));
+        command.envs(&self.environment).current_dir(&self.directory);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}

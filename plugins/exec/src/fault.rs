@@ -1,0 +1,46 @@
+//! Why a command gave nothing.
+
+use std::io;
+use std::process::ExitStatus;
+
+use dropsonde_samples::settings::{Size, Span};
+use thiserror::Error;
+
+/// What a command did wrong; the text follows its name.
+#[derive(Debug, Error)]
+pub(crate) enum Fault {
+    #[error("can't be started: {cause}{}", hint(cause))]
+    Start { cause: io::Error },
+    #[error(
+        "took longer than {0}, and was killed with what it had started; set `timeout` below `deadline` if it needs more"
+    )]
+    Timeout(Span),
+    #[error("wrote more than {0}, and was killed; set `max_output` if that is right")]
+    Output(Size),
+    #[error("ended with {status}{}", after_colon(last_line))]
+    Failed { status: ExitStatus, last_line: String },
+    #[error("ended with {status}{}; it is started again in {pause}", after_colon(last_line))]
+    Ended { status: ExitStatus, last_line: String, pause: Span },
+    #[error("has written nothing complete for {0}, and was killed; it is started again")]
+    Silent(Span),
+    #[error("waits to be started again")]
+    Paused,
+    #[error("can't be watched: {0}")]
+    Watch(io::Error),
+}
+
+fn hint(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        // seccomp(2) answers execve(2) so; a file that may not be executed gives EACCES, which
+        // has the same kind.
+        io::ErrorKind::PermissionDenied if cause.raw_os_error() == Some(1) => {
+            "; the sandbox lets programs be started with `allow = [\"exec\"]` only"
+        }
+        io::ErrorKind::NotFound => "; there must be the program, `directory` and /bin/sh",
+        _ => "",
+    }
+}
+
+fn after_colon(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}

@@ -1,0 +1,194 @@
+//! Runs a command of the user's, each round or for as long as the collector lives, and shows the
+//! samples that it writes. There is no shell between them, unless the command is one.
+//!
+//! The command has the sandbox of the runner: it may read and run what the agent can, write to its
+//! state directory (`$STATE_DIRECTORY`) only, and reach the network if the user allows `network`;
+//! set-user-ID programs have no power. Of the environment it gets `PATH`, `LANG`, `TZ`, and what
+//! the settings say.
+
+mod blocks;
+mod command;
+mod complaints;
+mod fault;
+mod group;
+mod once;
+mod pipes;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use dropsonde_plugin_api::prelude::*;
+use dropsonde_samples::settings::{Prefix, Size, Span};
+use dropsonde_samples::{Format, Reading, Sample};
+use serde::Deserialize;
+
+use crate::command::{Argv, CommandLine};
+use crate::fault::Fault;
+use crate::stream::Stream;
+
+/// What the user may set.
+#[settings]
+struct Settings {
+    /// The program, and its arguments.
+    command: Argv,
+    /// What it writes.
+    #[serde(default = "prometheus")]
+    format: Format,
+    /// Whether it is run each round, or once and for long.
+    #[serde(default)]
+    mode: Mode,
+    /// Longest that one run takes, or that nothing comes of a long-lived command. Below the
+    /// collector's `deadline`, which ends the runner.
+    timeout: Option<Span>,
+    /// Most that it may write to its standard output, for one read.
+    #[serde(default = "one_mebibyte")]
+    max_output: Size,
+    /// What stands in its environment besides.
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    /// Where it runs.
+    #[serde(default = "root")]
+    directory: PathBuf,
+    /// What each metric's name begins with.
+    #[serde(default)]
+    prefix: Prefix,
+}
+
+fn prometheus() -> Format {
+    Format::Prometheus
+}
+
+fn one_mebibyte() -> Size {
+    Size(1 << 20)
+}
+
+fn root() -> PathBuf {
+    "/".into()
+}
+
+/// How the command is run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    /// Each round runs it to its end.
+    #[default]
+    Interval,
+    /// It goes on, and writes blocks: a line each of JSON, of the other formats up to an empty
+    /// line. The last complete one is shown.
+    Stream,
+}
+
+/// How the command does.
+#[derive(Debug, Record)]
+struct Health {
+    /// Whether the last read was good.
+    #[gauge(unit = "{up}", otel = "dropsonde.exec.up")]
+    up: bool,
+    /// How long the last run took; of a command that ends.
+    #[gauge(unit = "s", otel = "dropsonde.exec.duration")]
+    duration_seconds: Option<f64>,
+    /// What the command ended with last; missing if it was ended by a signal.
+    #[gauge(unit = "{code}", otel = "dropsonde.exec.exit_code")]
+    exit_code: Option<i32>,
+    /// How long ago the last good read was, or the last block came.
+    #[gauge(unit = "s", otel = "dropsonde.exec.age")]
+    age_seconds: Option<f64>,
+    /// Samples of the last read.
+    #[gauge(unit = "{sample}", otel = "dropsonde.exec.samples")]
+    sample_count: usize,
+    /// Lines that were refused.
+    #[counter(unit = "{line}", otel = "dropsonde.exec.refused")]
+    refused: u64,
+    /// Times that a long-lived command was started again.
+    #[counter(unit = "{restart}", otel = "dropsonde.exec.restarts")]
+    restarts: u64,
+}
+
+/// What one round came to.
+struct Round {
+    /// What the command wrote. `Ok(None)`: it has not written a block yet.
+    written: Result<Option<Vec<u8>>, Fault>,
+    /// When that was complete.
+    at: Instant,
+    duration: Option<Duration>,
+}
+
+struct Exec {
+    command: CommandLine,
+    format: Format,
+    prefix: Prefix,
+    host: Host,
+    /// Of a long-lived command.
+    stream: Option<Stream>,
+    exit_code: Option<i32>,
+    last_good: Option<Instant>,
+    refused: u64,
+}
+
+impl Collector for Exec {
+    type Settings = Settings;
+    type Streams = (Health, Sample);
+
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    fn create(settings: Settings, host: Host) -> Result<Self> {
+        let timeout = match settings.mode {
+            Mode::Interval => Span(Duration::from_secs(5)),
+            Mode::Stream => Span(Duration::from_secs(60)),
+        };
+        let command = CommandLine {
+            argv: settings.command,
+            environment: settings.environment,
+            directory: settings.directory,
+            state_dir: host.state_dir().ok(), // where nothing may be written there is none
+            timeout: settings.timeout.unwrap_or(timeout),
+            max_output: settings.max_output,
+        };
+        let stream = (settings.mode == Mode::Stream).then(|| Stream::new(settings.format));
+        Ok(Self {
+            command,
+            format: settings.format,
+            prefix: settings.prefix,
+            host,
+            stream,
+            exit_code: None,
+            last_good: None,
+            refused: 0,
+        })
+    }
+
+    fn collect(&mut self, out: &mut Batch) -> Result<()> {
+        let round = match &mut self.stream {
+            Some(stream) => stream.round(&self.command, &self.host, &mut self.exit_code),
+            None => once::run(&self.command, &self.host, &mut self.exit_code),
+        };
+        let mut reading = Reading::default();
+        let up = matches!(round.written, Ok(Some(_)));
+        match round.written {
+            Ok(Some(bytes)) => {
+                reading = self.format.read(&bytes).prefixed(&self.prefix);
+                self.last_good = Some(round.at);
+            }
+            Ok(None) => {}
+            Err(fault) => out.partial(format_args!("`{}` {fault}", self.command.name())),
+        }
+        self.refused += reading.refused;
+        reading.report(&format!("`{}`", self.command.name()), out);
+        out.push(Health {
+            up,
+            duration_seconds: round.duration.map(|duration| duration.as_secs_f64()),
+            exit_code: self.exit_code,
+            age_seconds: self.last_good.map(|at| at.elapsed().as_secs_f64()),
+            sample_count: reading.samples.len(),
+            refused: self.refused,
+            restarts: self.stream.as_ref().map_or(0, Stream::restarts),
+        })?;
+        reading.publish(out)
+    }
+}
+
+export_plugin!(collector = Exec, name = "exec", capabilities = [Exec, Network]);

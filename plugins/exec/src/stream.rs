@@ -1,0 +1,148 @@
+//! A command that goes on and writes blocks. It is looked after in each round: no thread waits for
+//! it, and what it writes meanwhile waits in the pipe.
+
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use dropsonde_plugin_api::Host;
+use dropsonde_samples::Format;
+use dropsonde_samples::settings::Span;
+
+use crate::Round;
+use crate::blocks::Blocks;
+use crate::command::CommandLine;
+use crate::fault::Fault;
+use crate::group::Group;
+use crate::pipes::Pipes;
+
+/// How long the round that starts the command waits for its first block.
+const FIRST: Duration = Duration::from_secs(1);
+/// Pauses before it is started again: they double.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+/// Parts of its output that are read in one round: a flood can't hold it up.
+const PARTS: usize = 1024;
+
+pub(crate) struct Stream {
+    format: Format,
+    running: Option<Running>,
+    pause: Duration,
+    /// When it may be started again.
+    paused_until: Option<Instant>,
+    starts: u64,
+}
+
+struct Running {
+    pipes: Pipes,
+    blocks: Blocks,
+    /// What is shown, and when it came.
+    block: Option<(Vec<u8>, Instant)>,
+    started: Instant,
+    _group: Group, // killed with all that is in it
+}
+
+impl Stream {
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format, running: None, pause: SHORTEST, paused_until: None, starts: 0 }
+    }
+
+    pub(crate) fn restarts(&self) -> u64 {
+        self.starts.saturating_sub(1)
+    }
+
+    /// Starts the command if it is not there and may be; takes what it has written.
+    pub(crate) fn round(
+        &mut self,
+        command: &CommandLine,
+        host: &Host,
+        exit_code: &mut Option<i32>,
+    ) -> Round {
+        let written = self.try_round(command, host, exit_code);
+        let block = self.running.as_ref().and_then(|running| running.block.as_ref());
+        let at = block.map_or_else(Instant::now, |(_, at)| *at);
+        Round { written, at, duration: None }
+    }
+
+    fn try_round(
+        &mut self,
+        command: &CommandLine,
+        host: &Host,
+        exit_code: &mut Option<i32>,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        let mut wait = Instant::now();
+        if self.running.is_none() {
+            if self.paused_until.is_some_and(|until| Instant::now() < until) {
+                return Err(Fault::Paused);
+            }
+            self.starts += 1;
+            let started = Running::start(command, self.format, host);
+            self.running = Some(started.inspect_err(|_| self.pause())?);
+            wait += FIRST.min(command.timeout.0);
+        }
+        let Some(running) = &mut self.running else { return Ok(None) };
+        let ended = match running.look(command, wait) {
+            Ok(None) => return Ok(running.block.as_ref().map(|(block, _)| block.clone())),
+            Ok(Some(status)) => Ok(status),
+            Err(fault) => Err(fault),
+        };
+        let (lived, last_line) = (running.started.elapsed(), running.pipes.complaints.end());
+        self.running = None;
+        if lived > LONGEST {
+            self.pause = SHORTEST; // it was well
+        }
+        let pause = Span(self.pause);
+        self.pause();
+        let status = ended?;
+        *exit_code = status.code();
+        Err(Fault::Ended { status, last_line, pause })
+    }
+
+    fn pause(&mut self) {
+        self.paused_until = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST);
+    }
+}
+
+impl Running {
+    fn start(command: &CommandLine, format: Format, host: &Host) -> Result<Self, Fault> {
+        let start = |cause| Fault::Start { cause };
+        let group = Group::new().map_err(start)?;
+        let child = group.spawn(command.build()).map_err(start)?;
+        let pipes = Pipes::new(child, host).map_err(Fault::Watch)?;
+        let (blocks, started) = (Blocks::new(format), Instant::now());
+        Ok(Self { pipes, blocks, block: None, started, _group: group })
+    }
+
+    /// Takes what it has written; waits for its first block until then. Tells how it has ended.
+    fn look(&mut self, command: &CommandLine, wait: Instant) -> Result<Option<ExitStatus>, Fault> {
+        loop {
+            let ended = self.pipes.wait(wait).map_err(Fault::Watch)?;
+            self.read(command)?;
+            if ended.is_some() {
+                return Ok(ended);
+            }
+            if self.block.is_some() || Instant::now() >= wait {
+                break;
+            }
+        }
+        let since = self.block.as_ref().map_or(self.started, |(_, at)| *at);
+        let is_silent = since.elapsed() > command.timeout.0;
+        if is_silent { Err(Fault::Silent(command.timeout)) } else { Ok(None) }
+    }
+
+    fn read(&mut self, command: &CommandLine) -> Result<(), Fault> {
+        let (mut fits, mut parts) = (true, 0);
+        let blocks = &mut self.blocks;
+        let read = self.pipes.read(|part| {
+            parts += 1;
+            fits = blocks.take(part, command.max_output.0);
+            fits && parts < PARTS
+        });
+        read.map_err(Fault::Watch)?;
+        self.pipes.complaints.end_round();
+        if let Some(block) = self.blocks.complete() {
+            self.block = Some((block, Instant::now()));
+        }
+        if fits { Ok(()) } else { Err(Fault::Output(command.max_output)) }
+    }
+}

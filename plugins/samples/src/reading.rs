@@ -1,0 +1,119 @@
+//! What was read, and what was refused.
+
+use std::collections::{BTreeMap, HashMap};
+
+use dropsonde_plugin_api::{Batch, Result};
+
+use crate::fault::shown;
+use crate::settings::Prefix;
+use crate::{Fault, MAX_SAMPLES, Sample};
+
+/// Most faults that are named; the rest is counted.
+const MAX_NAMED: usize = 5;
+
+/// The samples of one text.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// In the order in which they stand; each series once.
+    pub samples: Vec<Sample>,
+    /// Lines, or items of JSON, that were refused.
+    pub refused: u64,
+    /// The first of them, with the reason.
+    faults: Vec<String>,
+    /// Where a series stands.
+    places: HashMap<String, usize>,
+}
+
+impl Reading {
+    /// What was refused, in one line: `line 3: …; line 5: …; and 7 more`. `None`: nothing was.
+    pub fn faults(&self) -> Option<String> {
+        let named = self.faults.join("; ");
+        let more = self.refused - self.faults.len() as u64;
+        match (self.faults.is_empty(), more) {
+            (true, _) => None,
+            (false, 0) => Some(named),
+            (false, more) => Some(format!("{named}; and {more} more")),
+        }
+    }
+
+    /// Reports what was refused of `source` in a round.
+    pub fn report(&self, source: &str, out: &mut Batch) {
+        if let Some(faults) = self.faults() {
+            out.partial(format_args!("{source}: {faults}"));
+        }
+    }
+
+    /// Publishes the samples, and that there are none.
+    pub fn publish(self, out: &mut Batch) -> Result<()> {
+        out.publish_empty::<Sample>()?;
+        self.samples.into_iter().try_for_each(|sample| out.push(sample))
+    }
+
+    /// With another beginning of each metric's name.
+    #[must_use]
+    pub fn prefixed(mut self, prefix: &Prefix) -> Self {
+        if !prefix.0.is_empty() {
+            self.places.clear(); // of other names
+            self.samples.iter_mut().for_each(|sample| sample.metric.insert_str(0, &prefix.0));
+        }
+        self
+    }
+
+    /// With labels of whoever reads, as [`Labels::add_own`] adds them. A series that then stands
+    /// twice is refused.
+    #[must_use]
+    pub fn labelled(self, own: &BTreeMap<String, String>, honored: bool) -> Self {
+        if own.is_empty() {
+            return self;
+        }
+        let mut labelled = Self { refused: self.refused, faults: self.faults, ..Self::default() };
+        for mut sample in self.samples {
+            let series = sample.series();
+            let added = sample.add_labels(own, honored).and_then(|()| labelled.add(sample));
+            if let Err(fault) = added {
+                labelled.refuse(&shown(&series), &fault);
+            }
+        }
+        labelled
+    }
+
+    /// Takes over the samples of another; what stands here already is refused there.
+    pub fn merge(&mut self, other: &Self, source: &str) {
+        for sample in &other.samples {
+            if let Err(fault) = self.add(sample.clone()) {
+                self.refuse(source, &fault);
+            }
+        }
+    }
+
+    pub(crate) fn refuse(&mut self, place: &str, fault: &Fault) {
+        self.refused += 1;
+        if self.faults.len() < MAX_NAMED {
+            self.faults.push(format!("{place}: {fault}"));
+        }
+    }
+
+    /// Adds a sample whose series may not be there yet.
+    pub(crate) fn add(&mut self, sample: Sample) -> std::result::Result<(), Fault> {
+        match self.places.get(&sample.series()) {
+            Some(_) => Err(Fault::SeriesTwice(shown(&sample.series()))),
+            None => self.put(sample),
+        }
+    }
+
+    /// Adds a sample; one of the same series, which is older, gives way.
+    pub(crate) fn put(&mut self, sample: Sample) -> std::result::Result<(), Fault> {
+        let series = sample.series();
+        let place = self.places.get(&series).and_then(|place| self.samples.get_mut(*place));
+        if let Some(there) = place {
+            *there = sample;
+            return Ok(());
+        }
+        if self.samples.len() >= MAX_SAMPLES {
+            return Err(Fault::TooManySamples);
+        }
+        self.places.insert(series, self.samples.len());
+        self.samples.push(sample);
+        Ok(())
+    }
+}

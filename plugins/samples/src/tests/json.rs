@@ -1,0 +1,82 @@
+use crate::Format;
+
+fn good(text: &str) -> Vec<String> {
+    super::good(Format::Json, text)
+}
+
+fn faults(text: &str) -> String {
+    Format::Json.read(text.as_bytes()).faults().unwrap()
+}
+
+#[test]
+fn samples_say_what_they_are() {
+    let text = r#"[
+        {"metric": "jobs_total", "labels": {"queue": "in", "n": 1}, "type": "counter",
+         "help": "Jobs.", "unit": "jobs", "value": 3},
+        {"metric": "up", "value": true},
+        {"metric": "unknown_yet", "value": null}
+    ]"#;
+    assert_eq!(
+        good(text),
+        [
+            r#"jobs_total{n="1",queue="in"} counter +3"#,
+            "up unknown 1",
+            "unknown_yet unknown nothing"
+        ]
+    );
+    let reading = Format::Json.read(text.as_bytes());
+    let (help, unit) = (&reading.samples[0].help, &reading.samples[0].unit);
+    assert_eq!((help.as_deref(), unit.as_deref()), (Some("Jobs."), Some("jobs")));
+    assert_eq!(good(r#"{"metric": "a", "value": 1}"#), ["a unknown 1"]);
+}
+
+#[test]
+fn each_number_of_any_other_document_is_a_sample() {
+    let text = r#"{"name": "x", "pool": {"size": 4, "in use": true, "idle-for": [1.5, null, -2]},
+                   "1st": 9}"#;
+    assert_eq!(
+        good(text),
+        [
+            "pool_size unknown 4",
+            "pool_in_use unknown 1",
+            "pool_idle_for_0 unknown 1.5",
+            "pool_idle_for_2 unknown -2",
+            "_1st unknown 9",
+        ]
+    );
+    assert_eq!(good(""), [""; 0]);
+    assert_eq!(good("{}"), [""; 0]);
+}
+
+#[test]
+fn each_line_may_be_a_document() {
+    assert_eq!(good("{\"a\":1}\n\n{\"b\":2}\n"), ["a unknown 1", "b unknown 2"]);
+    let reading = Format::Json.read(b"{\"a\":1}\n{\"b\"\n{\"c\":3}\n");
+    assert_eq!(super::shown(&reading), ["a unknown 1", "c unknown 3"]);
+    let faults = reading.faults().unwrap();
+    assert!(faults.starts_with("line 2: it is not JSON: EOF"), "{faults}");
+}
+
+#[test]
+fn what_is_wrong_is_refused_for_itself_with_the_reason() {
+    for (sample, reason) in [
+        (r#"{"metric": "a b", "value": 1}"#, "`a b` is no name of a metric"),
+        (r#"{"metric": "a", "value": "1"}"#, "the value `\"1\"` is no number"),
+        (r#"{"metric": "a", "value": 1, "type": "x"}"#, "`x` is no type"),
+        (r#"{"metric": "a", "value": 1, "tags": {}}"#, "unknown field `tags`"),
+        (r#"{"metric": "a", "value": 1, "labels": {"x": []}}"#, "labels are written"),
+        (r#"{"metric": "a", "value": -1, "type": "counter"}"#, "never below 0"),
+    ] {
+        let good = r#"{"metric": "good", "value": 1}"#;
+        let text = format!("[{good}, {sample}]");
+        let fault = faults(&text);
+        assert!(fault.starts_with("item 2: ") && fault.contains(reason), "{sample}: {fault}");
+        assert_eq!(Format::Json.read(text.as_bytes()).samples.len(), 1);
+    }
+    assert!(faults("{\n\"a\": 1,\n").contains("line 3"), "it says where");
+    assert!(faults("\u{1}").contains("not JSON"));
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    assert!(faults(&deep).contains("recursion limit"), "{}", faults(&deep));
+    let long = format!("{{\"{}\": 1}}", "k".repeat(300));
+    assert!(faults(&long).contains("a name of 300 bytes"), "{}", faults(&long));
+}

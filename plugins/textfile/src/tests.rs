@@ -1,0 +1,108 @@
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use dropsonde_plugin_api::testing::{Harness, Round};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::Textfile;
+
+fn reader(directory: &Path, more: Value) -> Harness<Textfile> {
+    let mut settings = json!({ "directory": directory });
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Harness::new(settings).unwrap()
+}
+
+fn value(round: &Round, metric: &str) -> Option<f64> {
+    let rows = round.rows("samples");
+    rows.iter().find(|row| row["metric"] == metric)?["value"].as_f64()
+}
+
+#[test]
+fn files_come_change_and_go() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let mut reader = reader(directory.path(), json!({}));
+    let round = reader.collect().unwrap();
+    assert_eq!((round.partial.len(), round.rows("samples").len()), (0, 0));
+    fs::write(path("a.prom"), "a 1\n").unwrap();
+    fs::write(path("b.prom.tmp"), "b 1\n").unwrap();
+    fs::write(path("c.txt"), "c 1\n").unwrap();
+    let round = reader.collect().unwrap();
+    assert_eq!((value(&round, "a"), round.rows("samples").len()), (Some(1.0), 1));
+    let file = round.row("files", "file", path("a.prom").to_str().unwrap());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - file["mtime_seconds"].as_f64().unwrap()).abs() < 60.0);
+    fs::rename(path("b.prom.tmp"), path("b.prom")).unwrap();
+    fs::write(path("a.prom"), "a 2\n").unwrap();
+    let round = reader.collect().unwrap();
+    assert_eq!((value(&round, "a"), value(&round, "b")), (Some(2.0), Some(1.0)));
+    fs::remove_file(path("a.prom")).unwrap();
+    let round = reader.collect().unwrap();
+    assert_eq!((value(&round, "a"), value(&round, "b")), (None, Some(1.0)));
+    assert_eq!(round.rows("")[0]["scrape_error"], false);
+}
+
+#[test]
+fn what_was_not_written_for_too_long_vanishes_and_comes_back() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.prom");
+    fs::write(&path, "a 1\n").unwrap();
+    fs::write(directory.path().join("b.prom"), "b 1\n").unwrap();
+    let written = |time: SystemTime| File::open(&path).unwrap().set_modified(time).unwrap();
+    written(SystemTime::now() - Duration::from_secs(7200));
+    let mut reader = reader(directory.path(), json!({ "max_age": "1h" }));
+    let round = reader.collect().unwrap();
+    assert_eq!((value(&round, "a"), value(&round, "b")), (None, Some(1.0)));
+    assert_eq!(round.row("files", "file", path.to_str().unwrap())["stale"], true);
+    assert_eq!(round.rows("")[0]["scrape_error"], true);
+    let text = &round.partial[0];
+    assert!(text.contains("a.prom: was not written for 7200 s, and `max_age` is 1h"), "{text}");
+    written(SystemTime::now());
+    let round = reader.collect().unwrap();
+    assert_eq!((value(&round, "a"), round.partial.len()), (Some(1.0), 0));
+}
+
+#[test]
+fn what_can_not_be_read_loses_no_other_file() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("a.prom"), "a 1\n?\nb 2\n").unwrap();
+    fs::write(path("b.prom"), "a 3\nc 4\n").unwrap();
+    fs::write(path("large.prom"), "x 1\n".repeat(300)).unwrap();
+    fs::create_dir(path("directory.prom")).unwrap();
+    symlink("/dev/zero", path("endless.prom")).unwrap();
+    symlink("nowhere", path("broken.prom")).unwrap();
+    symlink("c.text", path("link.prom")).unwrap();
+    fs::write(path("c.text"), "linked 1\n").unwrap();
+    let fifo = std::process::Command::new("mkfifo").arg(path("fifo.prom")).status();
+    assert!(fifo.unwrap().success());
+    let mut reader = reader(directory.path(), json!({ "max_file": 1000 }));
+    let round = reader.collect().unwrap();
+    let values = ["a", "b", "c", "linked"].map(|metric| value(&round, metric));
+    assert_eq!(values, [1.0, 2.0, 4.0, 1.0].map(Some));
+    assert_eq!(round.rows("samples").len(), 4);
+    let all = round.partial.join("\n");
+    for fault in [
+        "a.prom: line 2: `?` is no name",
+        "b.prom: `a` stands twice",
+        "large.prom: has 1200 bytes, and `max_file` is 1000 B",
+        "directory.prom: is no plain file",
+        "endless.prom: is no plain file",
+        "fifo.prom: is no plain file",
+    ] {
+        assert!(all.contains(fault), "{fault}: {all}");
+    }
+    assert_eq!(round.partial.len(), 6, "{all}");
+    assert_eq!(round.rows("")[0]["scrape_error"], true);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_said_so() {
+    let directory = TempDir::new().unwrap();
+    let round = reader(&directory.path().join("none"), json!({})).collect().unwrap();
+    assert!(round.partial[0].ends_with("none: No such file or directory (os error 2)"));
+    assert_eq!(round.rows("")[0]["scrape_error"], true);
+}
