@@ -4,6 +4,7 @@
 
 mod admission;
 mod api;
+mod bridges;
 mod c_plugins;
 mod chaos;
 mod check;

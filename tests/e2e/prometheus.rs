@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Says so loudly where a program is not there.
-fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     let there = Command::new(program).arg("--version").output().is_ok();
     if !there {
         // Past the capture of the test's output: a person shall see it.
@@ -20,7 +20,7 @@ fn is_installed(program: &str) -> bool {
 }
 
 /// What `promtool check metrics` has to say of a page.
-fn complaints(page: &str) -> String {
+pub(crate) fn complaints(page: &str) -> String {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

@@ -58,7 +58,7 @@ fn word(text: &str) -> (&str, &str) {
 /// `name{label="value",…} value time`, the time and all labels may be missing.
 fn sample(line: &str) -> Result<(&str, Labels, f64), Fault> {
     let (metric, rest) = line.split_at(metric_length(line));
-    if metric.is_empty() || !rest.starts_with(['{', ' ', '\t']) {
+    if metric.is_empty() || !(rest.is_empty() || rest.starts_with(['{', ' ', '\t'])) {
         return Err(Fault::Metric(shown(word(line).0)));
     }
     let rest = rest.trim_start_matches(BLANK);

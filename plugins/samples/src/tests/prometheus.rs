@@ -115,7 +115,7 @@ fn a_wrong_line_is_refused_for_itself_with_the_reason() {
         ("1a 1", "no name of a metric"),
         ("a-b 1", "no name of a metric"),
         ("{x=\"1\"} 1", "no name of a metric"),
-        ("a", "no name of a metric"),
+        ("a", "a value is missing"),
         ("a{x=\"1\"}", "a value is missing"),
         ("a one", "the value `one` is no number"),
         ("a 1 soon", "the time `soon` is no number"),
