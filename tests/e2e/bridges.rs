@@ -130,6 +130,8 @@ fn commands_are_shown_by_the_names_of_what_they_write_and_each_for_itself() {
         jobs["total_per_sec"].as_f64()
     });
     assert!((0.5e9..2e9).contains(&rate), "{rate}");
+    let explained = agent.told(&["explain", "pool_size"]);
+    assert!(explained.contains("pools.samples"), "{explained}");
     let query = "select value from pools_samples where metric = 'pool_size'";
     assert!(agent.told(&["query", query]).contains('4'));
 }

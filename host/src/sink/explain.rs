@@ -5,25 +5,26 @@ use std::time::{Duration, SystemTime};
 use dropsonde_plugin_api::schema::ColumnSchema;
 use serde_json::{Value as Json, json};
 
-use super::prometheus;
+use super::{prometheus, samples};
 use crate::bus::SubscriptionStatus;
 use crate::control::{Host, Status};
 use crate::model::{Batch, StreamInfo};
 
 /// All columns that a name may mean: `network.interfaces.bytes_recv`, the same behind its topic's
-/// first token, a name of the Prometheus page or of OpenTelemetry, or a stream or its topic for
-/// all of its columns. Empty if nothing is called so.
+/// first token, a name of the Prometheus page or of OpenTelemetry, that of a metric in a stream of
+/// samples, or a stream or its topic for all of its columns. Empty if nothing is called so.
 pub(crate) fn explain(host: &Host, asked: &str, now: Duration) -> Vec<Json> {
     let status = host.status();
     let mut found = Vec::new();
     for stream in host.bus().streams() {
+        let batch = host.bus().latest(&stream.topic);
+        let is_metric = batch.as_ref().is_some_and(|batch| samples::has_metric(batch, asked));
         let columns: Vec<usize> = (0..stream.schema.columns.len())
-            .filter(|index| is_called(&stream, *index, asked))
+            .filter(|index| is_metric || is_called(&stream, *index, asked))
             .collect();
         if columns.is_empty() {
             continue;
         }
-        let batch = host.bus().latest(&stream.topic);
         let columns: Vec<Json> =
             columns.into_iter().map(|index| column(&stream, index, batch.as_deref())).collect();
         found.push(json!({

@@ -72,6 +72,13 @@ impl Shape {
     }
 }
 
+/// Whether a batch is of samples, and one is of a metric, or a part of it, that is called so.
+pub(super) fn has_metric(batch: &Batch, name: &str) -> bool {
+    let Some(shape) = Shape::of(&batch.stream) else { return false };
+    let mut samples = (0..batch.rows()).filter_map(|row| shape.sample(batch, row));
+    samples.any(|sample| sample.metric == name || sample.family().0 == name)
+}
+
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
