@@ -7,7 +7,7 @@ mod elf;
 mod feed;
 mod manifest;
 mod otlp;
-mod page;
+pub(crate) mod page;
 mod protocol;
 mod rates;
 mod toml;

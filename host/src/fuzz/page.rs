@@ -11,34 +11,55 @@ use crate::runner::Quiet;
 use crate::sink::prometheus;
 
 /// The page of these batches: each family and each sample once, each sample in its family.
-pub(super) fn assert_well_formed(batches: &[Arc<Batch>]) {
+pub(crate) fn assert_well_formed(batches: &[Arc<Batch>]) {
     let page = prometheus::page(batches, &idle());
     assert!(page.ends_with('\n'));
-    let (mut families, mut samples) = (HashSet::new(), HashSet::new());
+    let (mut families, mut samples) = (BTreeMap::new(), HashSet::new());
     let mut lines = page.lines().peekable();
-    while let Some(line) = lines.next() {
-        let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|line| line.split_once(' '))
+    while let Some(mut line) = lines.next() {
+        // Samples of others may have no description.
+        let helped = line.strip_prefix("# HELP ").and_then(|line| line.split_once(' '));
+        if let Some((_, help)) = helped {
+            assert!(!help.is_empty() && !help.replace("\\\\", "").contains('\\'), "{line:?}");
+            line = lines.next().unwrap_or_default();
+        }
+        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|line| line.split_once(' '))
         else {
-            unreachable!("no HELP: {line:?}");
+            unreachable!("no TYPE: {line:?}");
         };
-        assert!(is_name(name, true) && families.insert(name), "{line:?}");
-        assert!(!help.replace("\\\\", "").contains('\\'), "{line:?}");
-        let kind = lines.next().unwrap_or_default();
-        assert!(["counter", "gauge"].iter().any(|known| kind == format!("# TYPE {name} {known}")));
+        assert!(helped.is_none_or(|(helped, _)| helped == name), "{line:?}");
+        assert!(is_name(name, true) && families.insert(name, parts(kind)).is_none(), "{line:?}");
         let mut some = false;
         while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
-            assert!(samples.insert(sample(name, line)), "twice: {line:?}");
+            assert!(samples.insert(sample(name, parts(kind), line)), "twice: {line:?}");
             some = true;
         }
         assert!(some, "an empty family: {name}");
     }
+    for (name, parts) in &families {
+        for part in *parts {
+            let taken = !part.is_empty() && families.contains_key(format!("{name}{part}").as_str());
+            assert!(!taken, "{name}{part} is a family and a part of one");
+        }
+    }
 }
 
-/// What tells a sample from others: its family and its labels.
-fn sample<'a>(family: &'a str, line: &'a str) -> (&'a str, BTreeMap<&'a str, String>) {
-    let Some(mut rest) = line.strip_prefix(family) else {
-        unreachable!("not of {family}: {line:?}");
-    };
+/// What may follow a family's name in those of its samples.
+fn parts(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "counter" | "gauge" | "untyped" => &[""],
+        "histogram" => &["_bucket", "_sum", "_count"],
+        "summary" => &["_sum", "_count", ""],
+        other => unreachable!("the type {other:?}"),
+    }
+}
+
+/// What tells a sample from others: its name and its labels.
+fn sample<'a>(family: &str, parts: &[&str], line: &'a str) -> (&'a str, BTreeMap<&'a str, String>) {
+    let name = line.split(['{', ' ']).next().unwrap_or_default();
+    let part = name.strip_prefix(family);
+    assert!(part.is_some_and(|part| parts.contains(&part)), "not of {family}: {line:?}");
+    let mut rest = &line[name.len()..];
     let mut labels = BTreeMap::new();
     if let Some(mut inside) = rest.strip_prefix('{') {
         loop {
@@ -58,7 +79,7 @@ fn sample<'a>(family: &'a str, line: &'a str) -> (&'a str, BTreeMap<&'a str, Str
     let value = rest.strip_prefix(' ').and_then(|value| value.parse::<f64>().ok());
     assert!(value.is_some_and(f64::is_finite), "{line:?}");
     labels.retain(|_, value| !value.is_empty()); // as if it were not there
-    (family, labels)
+    (name, labels)
 }
 
 /// The text up to the closing quote, and what follows it.

@@ -59,8 +59,8 @@ impl Reading {
         self
     }
 
-    /// With labels of whoever reads, as [`Labels::add_own`] adds them. A series that then stands
-    /// twice is refused.
+    /// With labels of whoever reads, as [`Labels::add_own`](crate::Labels::add_own) adds them. A
+    /// series that then stands twice is refused.
     #[must_use]
     pub fn labelled(self, own: &BTreeMap<String, String>, honored: bool) -> Self {
         if own.is_empty() {

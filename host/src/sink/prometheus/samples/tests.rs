@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::fuzz::page::assert_well_formed;
 use crate::sink::samples::tests::{Row, batch};
 
 /// The page of these collectors, behind a family of the agent's own; without its last counts.
@@ -106,4 +109,49 @@ fn what_would_make_the_page_wrong_is_left_out_and_counted() {
     )]);
     assert_eq!(text, "# TYPE x_sum gauge\nx_sum 1");
     assert_eq!(unfit, 6);
+}
+
+/// Names that clash in every way there is, and such that are none: no page is wrong for it.
+#[test]
+fn no_rows_make_the_page_wrong() {
+    const NAMES: [&str; 12] = [
+        "a",
+        "a_sum",
+        "a_count",
+        "a_bucket",
+        "a_sum_sum",
+        "a_total",
+        "",
+        "1a",
+        "a b",
+        "a:b",
+        "process_open_fds",
+        "dropsonde_reads_total",
+    ];
+    const LABELS: [&str; 9] = [
+        "",
+        "le=\"1\"",
+        "quantile=\"1\"",
+        "collector=\"x\"",
+        "le=\"\\n\",quantile=\"\\\\\"",
+        "collector=\"x\",exported_collector=\"y\"",
+        "x",
+        "x=\"\n\"",
+        "b=\"1\",a=\"2\"",
+    ];
+    const KINDS: [&str; 6] = ["counter", "gauge", "histogram", "summary", "unknown", "other"];
+    const HELPS: [&str; 3] = ["", "What it is.", "Two\nlines \\ more."];
+    const NUMBERS: [&str; 4] = ["+1", "-1.5", "1e300", "none"];
+    let mut random = fastrand::Rng::with_seed(20_261_121);
+    for _ in 0..3_000 {
+        let mut batches = Vec::new();
+        for collector in ["exec", "other", "third"] {
+            let mut one = |of: &[&'static str]| random.choice(of.iter().copied()).unwrap();
+            let rows: Vec<Row<'_>> = (0..8)
+                .map(|_| (one(&NAMES), one(&LABELS), one(&KINDS), one(&HELPS), one(&NUMBERS)))
+                .collect();
+            batches.push(Arc::new(batch(collector, 1, &rows)));
+        }
+        assert_well_formed(&batches);
+    }
 }
