@@ -12,7 +12,7 @@ pub(crate) enum Fault {
     #[error("can't be started: {cause}{}", hint(cause))]
     Start { cause: io::Error },
     #[error(
-        "took longer than {0}, and was killed with what it had started; set `timeout` below `deadline` if it needs more"
+        "took longer than {0}, and was killed with what it had started; raise `timeout` if it needs more, and keep it below `deadline`"
     )]
     Timeout(Span),
     #[error("wrote more than {0}, and was killed; set `max_output` if that is right")]
@@ -23,8 +23,9 @@ pub(crate) enum Fault {
     Ended { status: ExitStatus, last_line: String, pause: Span },
     #[error("has written nothing complete for {0}, and was killed; it is started again")]
     Silent(Span),
-    #[error("waits to be started again")]
-    Paused,
+    /// It is not there, for a reason that was given before.
+    #[error("{0}")]
+    Paused(String),
     #[error("can't be watched: {0}")]
     Watch(io::Error),
 }

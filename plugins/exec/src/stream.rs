@@ -29,6 +29,8 @@ pub(crate) struct Stream {
     pause: Duration,
     /// When it may be started again.
     paused_until: Option<Instant>,
+    /// Why it is not there.
+    why: String,
     starts: u64,
 }
 
@@ -43,7 +45,14 @@ struct Running {
 
 impl Stream {
     pub(crate) fn new(format: Format) -> Self {
-        Self { format, running: None, pause: SHORTEST, paused_until: None, starts: 0 }
+        Self {
+            format,
+            running: None,
+            pause: SHORTEST,
+            paused_until: None,
+            why: String::new(),
+            starts: 0,
+        }
     }
 
     pub(crate) fn restarts(&self) -> u64 {
@@ -58,6 +67,9 @@ impl Stream {
         exit_code: &mut Option<i32>,
     ) -> Round {
         let written = self.try_round(command, host, exit_code);
+        if let Err(fault) = &written {
+            self.why = fault.to_string();
+        }
         let block = self.running.as_ref().and_then(|running| running.block.as_ref());
         let at = block.map_or_else(Instant::now, |(_, at)| *at);
         Round { written, at, duration: None }
@@ -72,7 +84,7 @@ impl Stream {
         let mut wait = Instant::now();
         if self.running.is_none() {
             if self.paused_until.is_some_and(|until| Instant::now() < until) {
-                return Err(Fault::Paused);
+                return Err(Fault::Paused(self.why.clone()));
             }
             self.starts += 1;
             let started = Running::start(command, self.format, host);
