@@ -364,9 +364,15 @@ fn the_whole_page_of_another_agent_comes_through() {
          url = \"http://{0}/metrics\"\ninclude = [\"system_memory_*\"]\nlabels = {{ job = \"x\" }}\n",
         peer.address()
     );
+    let config = format!(
+        "{config}[collectors.denied]\nplugin = \"scrape\"\nallow = []\n\
+         [collectors.denied.settings]\nurl = \"http://{}/metrics\"\n",
+        peer.address()
+    );
     wait_for("shares", || metrics(&peer).contains("system_cpu_utilization_ratio").then_some(()));
     let agent = agent(&config, &["scrape", "cpu"]);
     ["peer", "part", "cpu"].iter().for_each(|name| drop(agent.running(name)));
+    fails(&agent, "denied", "the sandbox lets the network be reached with `allow = [\"network\"]`");
     let missing = |theirs: &BTreeSet<String>, ours: &BTreeSet<String>| -> Vec<String> {
         let both = |series: &&String| {
             // What this agent has itself must have come beside it.

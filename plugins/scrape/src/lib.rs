@@ -80,7 +80,9 @@ impl Collector for Scrape {
                 self.last_good = Some(start);
                 reading = Format::Prometheus.read(&page);
             }
-            Err(error) => out.partial(format_args!("{}: {error}", self.settings.url)),
+            Err(error) => {
+                out.partial(format_args!("{}: {error}{}", self.settings.url, hint(&error)));
+            }
         }
         let sample_count = reading.samples.len();
         reading.samples.retain(|sample| self.is_wanted(&sample.metric));
@@ -116,6 +118,16 @@ impl Scrape {
         let Settings { include, exclude, .. } = &self.settings;
         let any = |patterns: &[String]| patterns.iter().any(|one| matches_pattern(one, metric));
         (include.is_empty() || any(include)) && !any(exclude)
+    }
+}
+
+fn hint(error: &ureq::Error) -> &'static str {
+    match error {
+        // seccomp(2) answers socket(2) so.
+        ureq::Error::Io(cause) if cause.raw_os_error() == Some(1) => {
+            "; the sandbox lets the network be reached with `allow = [\"network\"]` only"
+        }
+        _ => "",
     }
 }
 
