@@ -243,6 +243,23 @@ fn what_a_command_does_wrong_is_said_and_bounded() {
 }
 
 #[test]
+fn a_command_beyond_its_deadline_is_no_fault_of_the_others() {
+    let endless = "timeout = \"5min\"";
+    let config = [
+        shell_in("deadline = \"300ms\"", "a", "sleep 302", endless),
+        shell_in("deadline = \"300ms\"", "b", "sleep 302", endless),
+        shell("well", "echo 'a 1'", ""),
+    ];
+    let agent = agent(&config.concat(), &["exec"]);
+    has_line(&agent, "a 1");
+    for name in ["a", "b"] {
+        agent.until(name, "late", |now| now["failures"]["deadline"].as_u64() > Some(0));
+    }
+    assert_eq!(agent.running("well")["restarts"], 0);
+    assert_eq!(agent.plugin("libdropsonde_exec.so").unwrap()["rejections"], 0);
+}
+
+#[test]
 fn of_a_long_lived_command_the_last_block_is_shown_and_it_is_started_again() {
     let script = "echo $$ > $STATE_DIRECTORY/pid; i=0; while :; do i=$((i + 1)); \
                   printf 'blocks %s\\n\\n' $i; echo 'incomplete 1'; sleep 0.05; done";

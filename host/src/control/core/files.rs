@@ -17,6 +17,9 @@ use crate::slot::SlotCommand;
 /// there sooner than if all ran side by side.
 const TURN: Duration = Duration::from_millis(250);
 
+/// Most collectors of a plugin as which it is tried out.
+const TRIALS: usize = 3;
+
 async fn check(
     services: &Arc<Services>,
     path: &Path,
@@ -34,16 +37,36 @@ async fn check(
         return Ok(Checked::Unchanged { signed_by });
     }
     let plugin = image.manifest.name.clone();
-    let spec = specs.into_values().find(|spec| *spec.plugin == *plugin && spec.enabled);
-    let by_itself = spec.is_none();
-    let spec = spec.unwrap_or_else(|| CollectorSpec::auto(&plugin, defaults));
-    let probed = probe(services, &image, spec).await.map_err(Rejection::Probe)?;
+    let named = specs.into_values().filter(|spec| *spec.plugin == *plugin && spec.enabled);
+    let mut specs: Vec<CollectorSpec> = named.collect();
+    let by_itself = specs.is_empty();
+    if by_itself {
+        specs.push(CollectorSpec::auto(&plugin, defaults));
+    }
+    let probed = try_out(services, &image, specs).await.map_err(Rejection::Probe)?;
     let bare = match &probed {
         _ if !by_itself => Bare::Unknown,
         Probed::NotCreated(Failure::Settings { message, .. }) => Bare::Lacks(message.clone()),
         _ => Bare::Runs,
     };
     Ok(Checked::Admitted(Box::new(Admitted { image, signed_by, probed, bare })))
+}
+
+/// Tries an image out as the first of its collectors, or as the next where that does not come
+/// back: what one of them is set to wait for is no fault of the image.
+async fn try_out(
+    services: &Services,
+    image: &Image,
+    specs: Vec<CollectorSpec>,
+) -> Result<Probed, Failure> {
+    let mut late = Failure::Returned;
+    for spec in specs.into_iter().take(TRIALS) {
+        match probe(services, image, spec).await {
+            Err(failure @ Failure::Deadline(_)) => late = failure,
+            other => return other,
+        }
+    }
+    Err(late)
 }
 
 impl Core {
