@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
-use dropsonde_tests::{BUNDLED, wait_for, workspace};
+use dropsonde_tests::{BRIDGES, BUNDLED, wait_for, workspace};
 use serde_json::Value;
 
 use bare::Bare;
@@ -82,10 +82,12 @@ fn it_holds_the_agent_all_bundled_plugins_and_what_belongs_to_a_service() {
         let is_root_s = ["root/root", "0/0"].contains(&owner.as_str());
         assert!(mode == expected && is_root_s, "{mode} {owner} {path}");
     }
-    let plugins = BUNDLED.map(|name| format!("./usr/lib/dropsonde/plugins/libdropsonde_{name}.so"));
+    let plugin = |name: &&str| format!("./usr/lib/dropsonde/plugins/libdropsonde_{name}.so");
+    let plugins: Vec<String> = BUNDLED.iter().chain(&BRIDGES).map(plugin).collect();
     let others = [
         "./usr/bin/dropsonde",
         "./usr/include/dropsonde.h",
+        "./usr/include/dropsonde.map",
         "./usr/lib/systemd/system/dropsonde.service",
         "./etc/dropsonde/dropsonde.toml",
         "./etc/dropsonde/conf.d/README",

@@ -54,6 +54,9 @@ pub const BUNDLED: [&str; 9] = [
     "pressure",
 ];
 
+/// The bundled plugins that run once they were told what to bridge.
+pub const BRIDGES: [&str; 3] = ["exec", "textfile", "scrape"];
+
 /// A bundled plugin, by name.
 pub fn plugin(name: &str) -> PathBuf {
     build();

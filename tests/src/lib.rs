@@ -15,7 +15,7 @@ mod web_socket;
 
 pub use agent::{Agent, Options, Remains, is_running};
 pub use browser::Browser;
-pub use build::{BUNDLED, binary, fixture, plugin, target_dir, workspace};
+pub use build::{BRIDGES, BUNDLED, binary, fixture, plugin, target_dir, workspace};
 pub use files::{corrupt, replace_bytes};
 pub use follow::Follow;
 pub use footprint::{Footprint, thread_names};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args as ClapArgs;
 use serde_json::Value as Json;
 
-use super::ask::{patiently, put_json};
+use super::ask::{patiently, put, put_json};
 use super::{Target, fail};
 use crate::rpc::client::Client;
 use crate::rpc::proto::ExplainRequest;
@@ -30,39 +30,53 @@ pub(super) fn explain(args: &Args) -> ExitCode {
         if args.json {
             return put_json(&found);
         }
-        found.as_array().into_iter().flatten().for_each(print);
-        Ok(())
+        put(&found.as_array().into_iter().flatten().map(explained).collect::<String>())
     })
 }
 
-fn print(stream: &Json) {
+/// Lines for people.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn heading(&mut self, text: &str) {
+        self.0 += text;
+        self.0.push('\n');
+    }
+
+    fn line(&mut self, name: &str, value: String) {
+        self.heading(&format!("  {name:<14} {value}"));
+    }
+}
+
+fn explained(stream: &Json) -> String {
+    let mut lines = Lines::default();
     let text = |json: &Json| match json {
         Json::Null => "-".to_owned(),
         Json::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let line = |name: &str, value: String| println!("  {name:<14} {value}");
     for column in stream["columns"].as_array().into_iter().flatten() {
         let unit = text(&column["unit"]);
-        println!("{}.{} [{unit}]", text(&stream["stream"]), text(&column["name"]));
-        line("means", text(&column["description"]));
+        lines.heading(&format!("{}.{} [{unit}]", text(&stream["stream"]), text(&column["name"])));
+        lines.line("means", text(&column["description"]));
         if column["derived_by_the_host"] == true {
-            line("derived", "by the host, of what the plugin counts".into());
+            lines.line("derived", "by the host, of what the plugin counts".into());
         }
         if !column["prometheus"].is_null() {
-            line("in /metrics", text(&column["prometheus"]));
+            lines.line("in /metrics", text(&column["prometheus"]));
         }
         if column["rows_without_a_value"].as_u64() > Some(0) {
-            line("missing", format!("in {} rows", column["rows_without_a_value"]));
+            lines.line("missing", format!("in {} rows", column["rows_without_a_value"]));
         }
     }
-    println!("stream {}: {}", text(&stream["topic"]), text(&stream["description"]));
+    lines.heading(&format!("stream {}: {}", text(&stream["topic"]), text(&stream["description"])));
     let (plugin, collector) = (&stream["plugin"], &stream["collector"]);
-    line(
+    lines.line(
         "plugin",
         format!("{} {} {}", text(&plugin["name"]), text(&plugin["version"]), text(&plugin["file"])),
     );
-    line(
+    lines.line(
         "collector",
         format!(
             "{}, {}, in a {}, every {} s; {} restarts, {} late ticks, {} rows left out",
@@ -79,14 +93,14 @@ fn print(stream: &Json) {
         let left = collector["paced"]["remaining_seconds"].as_f64();
         let left =
             left.map_or("until the agent ends".into(), |left| format!("for {left:.0} s more"));
-        line("paced", format!("each {interval} s by request, {left}"));
+        lines.line("paced", format!("each {interval} s by request, {left}"));
     }
     if let Some(error) = collector["last_error"].as_str() {
-        line("last error", error.to_owned());
+        lines.line("last error", error.to_owned());
     }
     let read = &stream["last_read"];
     match read["age_seconds"].as_f64() {
-        Some(age) => line(
+        Some(age) => lines.line(
             "last read",
             format!(
                 "{} ({age:.1} s ago), number {} of generation {}, {} rows",
@@ -96,13 +110,13 @@ fn print(stream: &Json) {
                 text(&read["rows"])
             ),
         ),
-        None => line("last read", "none yet".into()),
+        None => lines.line("last read", "none yet".into()),
     }
     if let Some(demand) = stream["demand_seconds"].as_f64() {
-        line("asked for", format!("each {demand} s, by its fastest subscriber"));
+        lines.line("asked for", format!("each {demand} s, by its fastest subscriber"));
     }
     let counts = &stream["counts"];
-    line(
+    lines.line(
         "so far",
         format!(
             "{} reads, {} records; {} requests had the last batch, {} joined a read",
@@ -114,11 +128,12 @@ fn print(stream: &Json) {
     );
     let subscriptions = stream["subscriptions"].as_array();
     if subscriptions.is_none_or(Vec::is_empty) {
-        line("subscribers", "none; pages take the last batch".into());
+        lines.line("subscribers", "none; pages take the last batch".into());
     }
     for subscription in subscriptions.into_iter().flatten() {
-        line("subscriber", subscriber(subscription));
+        lines.line("subscriber", subscriber(subscription));
     }
+    lines.0
 }
 
 fn subscriber(subscription: &Json) -> String {

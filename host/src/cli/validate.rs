@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::ask::put;
 use super::{EX_CONFIG, ValidateArgs, fail, runtime};
 use crate::admission::{ElfError, Image, Rejection, check_settings, read_and_stage, scan};
 use crate::config::{Config, Sources};
@@ -29,11 +30,9 @@ pub(super) fn validate(args: &ValidateArgs) -> ExitCode {
         .and_then(|runtime| runtime.block_on(check(&config, &directories)));
     match checked {
         Ok(problems) if problems.is_empty() => {
-            for file in &config.files {
-                println!("{}: read", file.display());
-            }
-            println!("good: {} collectors configured", config.collectors.len());
-            ExitCode::SUCCESS
+            let read = config.files.iter().map(|file| format!("{}: read\n", file.display()));
+            let good = format!("good: {} collectors configured\n", config.collectors.len());
+            put(&(read.collect::<String>() + &good)).err().unwrap_or(ExitCode::SUCCESS)
         }
         Ok(problems) => fail(EX_CONFIG, problems.join("\n")),
         Err(error) => fail(1, error),

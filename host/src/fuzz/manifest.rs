@@ -42,7 +42,7 @@ fn encode(manifest: &Manifest) -> Vec<u8> {
     bytes.extend(384_u32.to_le_bytes());
     bytes.extend(major.to_le_bytes());
     bytes.extend(minor.to_le_bytes());
-    bytes.extend([manifest.kind as u8, u8::from(manifest.panic_abort), 0, 0]);
+    bytes.extend([manifest.kind as u8, u8::from(manifest.panic_abort), manifest.language as u8, 0]);
     bytes.extend(asked.to_le_bytes());
     bytes.extend([0; 4]);
     for (text, end) in
