@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
-use dropsonde_tests::{Agent, Remains, fixture, wait_for};
+use dropsonde_tests::{Agent, Remains, fixture, plugin, wait_for};
 use serde_json::Value;
 
 /// A healthy collector and one that goes wrong from its third round on, both on threads. Not at
@@ -325,4 +325,22 @@ fn a_host_that_is_killed_accuses_nobody() {
         let running = again.running(name);
         assert_eq!((&running["isolation"], &running["moved"]), (&"thread".into(), &Value::Null));
     }
+}
+
+/// The collector's thread has them blocked; its children must be able to be ended.
+#[test]
+fn a_command_that_a_thread_starts_has_no_signal_blocked() {
+    let script = r#"echo "blocked $((0x$(sed -n 's/SigBlk:.//p' /proc/self/status)))""#;
+    let config = format!(
+        "[collectors.exec]\nisolation = \"thread\"\nallow = [\"exec\"]\ninterval = \"100ms\"\n\
+         [collectors.exec.settings]\ncommand = [\"sh\", \"-c\", {script:?}]\n"
+    );
+    let agent = Agent::with_plugins(&config, &[&plugin("exec")]);
+    assert_eq!(agent.running("exec")["isolation"], "thread");
+    wait_for("its sample", || {
+        let (_, page) = agent.page("/metrics");
+        let sample = page.lines().find(|line| line.starts_with("blocked"))?.to_owned();
+        assert!(sample.ends_with(" 0"), "{sample}");
+        Some(())
+    });
 }

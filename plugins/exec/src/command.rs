@@ -47,7 +47,11 @@ impl CommandLine {
         let mut command = Command::new(self.name());
         command.args(self.argv.0.iter().skip(1)).env_clear();
         let inherited = INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-        command.envs(inherited).envs(self.state_dir.iter().map(|path| ("STATE_DIRECTORY", path)));
+        command.envs(inherited);
+        // The one directory that it may write to.
+        for name in ["STATE_DIRECTORY", "TMPDIR"] {
+            command.envs(self.state_dir.iter().map(|path| (name, path)));
+        }
         command.envs(&self.environment).current_dir(&self.directory);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

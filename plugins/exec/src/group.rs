@@ -2,14 +2,15 @@
 //!
 //! Its leader is a shell that waits at a pipe of which this process alone has the other end. When
 //! that closes, by SIGKILL too, the leader kills the group, and with it whatever the command has
-//! started and left running. PR_SET_PDEATHSIG would reach the command only, and could not be set
-//! for it without unsafe code. What leaves the group by setsid(2) is left to the cgroup.
+//! started and left running. PR_SET_PDEATHSIG would reach the command only. What leaves the group by setsid(2) is left to the cgroup.
 
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::signals::unblocked;
 
 /// Killed when dropped.
 pub(crate) struct Group {
@@ -18,7 +19,8 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn new() -> io::Result<Self> {
-        let leader = Command::new("/bin/sh")
+        let mut shell = Command::new("/bin/sh");
+        let leader = unblocked(&mut shell)
             .args(["-c", "read -r _; kill -s KILL 0"])
             .env_clear()
             .current_dir("/")
@@ -33,7 +35,7 @@ impl Group {
     /// Starts a command in the group.
     pub(crate) fn spawn(&self, mut command: Command) -> io::Result<Child> {
         let group = Pid::from_child(&self.leader).as_raw_nonzero().get();
-        command.process_group(group).spawn()
+        unblocked(&mut command).process_group(group).spawn()
     }
 }
 

@@ -13,6 +13,8 @@ mod fault;
 mod group;
 mod once;
 mod pipes;
+#[allow(unsafe_code)] // sigprocmask(2) between fork(2) and execve(2)
+mod signals;
 mod stream;
 #[cfg(test)]
 mod tests;
