@@ -27,10 +27,14 @@ static int32_t check_settings(const struct dropsonde_settings *settings,
 
 static int32_t create(const struct dropsonde_settings *settings, const struct dropsonde_host *host,
                       struct dropsonde_error *error, void **instance) {
+    struct softirqs *self = (struct softirqs *)malloc(sizeof *self);
+    int32_t outcome = self == NULL ? dropsonde_failed(error, "out of memory")
+                                   : read_settings(settings, self, error);
     (void)host;
-    if ((*instance = malloc(sizeof(struct softirqs))) == NULL)
-        return dropsonde_failed(error, "out of memory");
-    return read_settings(settings, (struct softirqs *)*instance, error);
+    *instance = self;
+    if (outcome != DROPSONDE_OK)
+        free(self); /* there is no instance: destroy() is not called */
+    return outcome;
 }
 
 static int32_t collect(void *instance, uint64_t wanted, const struct dropsonde_sink *sink,

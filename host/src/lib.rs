@@ -59,6 +59,7 @@ mod schedule;
 mod sink;
 mod slot;
 mod sync;
+mod text;
 
 #[doc(hidden)]
 pub mod bench;

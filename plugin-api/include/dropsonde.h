@@ -17,8 +17,9 @@
  * - What the host lends (settings, sink, error) is valid until the call returns; the host itself
  *   until destroy() has. What the plugin hands over is copied before the function returns; the
  *   table and what it points to is the plugin's, and constant.
- * - Functions return DROPSONDE_OK, DROPSONDE_FAILED or DROPSONDE_SETTINGS. After a failure of
- *   collect() the next round comes as if nothing had been; the user sees the message.
+ * - Functions return DROPSONDE_OK, DROPSONDE_FAILED or DROPSONDE_SETTINGS. After DROPSONDE_FAILED
+ *   of collect() the next round comes, a little later each time; the user sees the message.
+ *   DROPSONDE_SETTINGS stops the collector until its settings are others.
  * - A call that has not returned by its deadline ends the instance; a crash ends the process that
  *   the plugin runs in, and it starts anew after a pause. No C++ exception may leave a function.
  *
@@ -137,10 +138,10 @@ struct dropsonde_column {
     const char *unit;        /* UCUM: "By", "s", "1", "{page}" */
     const char *description; /* a sentence */
     const char *otel;        /* OpenTelemetry's name for it, if it has one */
-    /* Fixed attributes of that name: name, value, name, value, ..., NULL. */
+    /* Fixed attributes of that name: name, value, name, value, ..., NULL; 32 pairs at most. */
     const char *const *attributes;
     /* A share that the host derives: its name, the column that is the whole, OpenTelemetry's
-     * name for it. NULL for none. */
+     * name for it, NULL. NULL for none. */
     const char *const *share;
     uint8_t role; /* DROPSONDE_KEY, ... */
     uint8_t type; /* DROPSONDE_U64, ... */
@@ -153,7 +154,7 @@ struct dropsonde_stream {
     const char *name;
     const char *description;
     const struct dropsonde_column *columns;
-    uint64_t column_count;
+    uint64_t column_count; /* 256 at most */
     uint32_t kind; /* DROPSONDE_SNAPSHOT or DROPSONDE_EVENT */
     uint32_t reserved;
 };
@@ -212,7 +213,7 @@ struct dropsonde_sink {
                     uint64_t count);
     /* Publishes a stream though it has no rows: there are none of what it lists. */
     int32_t (*empty)(const struct dropsonde_sink *, uint32_t stream);
-    /* What could not be read while the rest could. */
+    /* collect() only: what could not be read while the rest could. */
     void (*partial)(const struct dropsonde_sink *, const char *what);
     /* run() only: hands over what was pushed. wait() does so too, and every 256th row. It may
      * block while the host does not keep up. */
@@ -233,7 +234,8 @@ struct dropsonde_plugin {
     /* Checks settings without making an instance; has no side effect. NULL: there are none. */
     int32_t (*check_settings)(const struct dropsonde_settings *, struct dropsonde_error *);
     /* Makes an instance, which is whatever the plugin puts into the last argument, NULL too. It
-     * asks for the same settings as check_settings(). */
+     * asks for the same settings as check_settings(). If it fails, there is no instance, and
+     * destroy() is not called. */
     int32_t (*create)(const struct dropsonde_settings *, const struct dropsonde_host *,
                       struct dropsonde_error *, void **instance);
     /* One round: pushes the rows of the streams whose bits are set in `wanted`; rows of others
@@ -259,7 +261,8 @@ extern DROPSONDE_IN_ITS_SECTION const struct dropsonde_manifest dropsonde_plugin
 extern DROPSONDE_EXPORT const struct dropsonde_plugin dropsonde_c_plugin;
 
 /* Once in a plugin, at file scope: DROPSONDE_MANIFEST("softirqs", "1.0.0", "What it collects.",
- * DROPSONDE_POLLED, 0); The name has a-z, 0-9, _ and -, and starts with a letter. */
+ * DROPSONDE_POLLED, 0); The name has a-z, 0-9, _ and -, starts with a letter, and is not
+ * "timestamp". */
 #define DROPSONDE_MANIFEST(name, version, description, kind, capabilities)                         \
     const struct dropsonde_manifest dropsonde_plugin_manifest = {                                  \
         {'D', 'R', 'O', 'P', 'S', 'N', 'D', 0}, 1, sizeof(struct dropsonde_manifest),              \

@@ -205,6 +205,21 @@ fn every_kind_of_value_comes_through() {
     });
 }
 
+/// What a plugin says ends up on terminals, and in a log that others read by lines.
+#[test]
+fn what_a_plugin_says_forges_no_line_and_commands_no_terminal() {
+    let agent =
+        with_fault(&compile("tests/fixtures/faulty.c", "faulty_c", &[]), "control", "process");
+    agent.logged("one\\nforged in the log");
+    agent.until("faulty_c", "its error", |collector| !collector["last_error"].is_null());
+    let list = agent.told(&["list"]);
+    assert!(list.contains("\\u{1b}[31mred\\r\\nforged in the list"), "{list}");
+    for text in [list, agent.told(&["explain", "faulty_c.half"]), agent.log().join("\n")] {
+        assert!(!text.contains(['\u{1b}', '\r']), "{text}");
+        assert!(!text.lines().any(|line| line.trim().starts_with("forged")), "{text}");
+    }
+}
+
 /// Why a plugin is refused that was compiled so.
 fn rejection(name: &str, flags: &[&str]) -> String {
     let library = compile("tests/fixtures/faulty.c", name, flags);

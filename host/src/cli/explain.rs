@@ -9,6 +9,7 @@ use super::ask::{patiently, put, put_json};
 use super::{Target, fail};
 use crate::rpc::client::Client;
 use crate::rpc::proto::ExplainRequest;
+use crate::text::plain;
 
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -40,7 +41,7 @@ struct Lines(String);
 
 impl Lines {
     fn heading(&mut self, text: &str) {
-        self.0 += text;
+        self.0 += &plain(text);
         self.0.push('\n');
     }
 

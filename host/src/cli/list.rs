@@ -16,6 +16,7 @@ use crate::config::{Config, Control, Sources};
 use crate::control::default_directories;
 use crate::rpc::client::{Client, ClientError};
 use crate::rpc::proto::{Collector, GetStatusRequest, Plugin, Status};
+use crate::text::plain;
 
 /// One line of the list.
 #[derive(Debug, Default, Serialize)]
@@ -291,7 +292,7 @@ fn shown(list: &List) -> String {
         text += line;
         text.push('\n');
         for remark in remarks.get(&index).into_iter().flatten() {
-            text += &format!("  {remark}\n");
+            text += &format!("  {}\n", plain(remark));
         }
     }
     text

@@ -14,6 +14,7 @@ use crate::rpc::proto::{
     LogLine, ReloadRequest, RestartRequest, SetEnabledRequest, SetIntervalRequest, TailLogRequest,
 };
 use crate::sink::json::timestamp;
+use crate::text::plain;
 
 #[derive(Args)]
 pub(super) struct Collectors {
@@ -169,15 +170,5 @@ pub(super) fn shown(line: LogLine, as_json: bool) -> String {
         let line = json!({ "timestamp": at, "level": level, "message": message, "lost": lost });
         return format!("{line}\n");
     }
-    let mut text = format!("{at} {level:>5} ");
-    for character in message.chars() {
-        // Not what a terminal would take for a command.
-        if character.is_control() {
-            text.extend(character.escape_default());
-        } else {
-            text.push(character);
-        }
-    }
-    text.push('\n');
-    text
+    format!("{at} {level:>5} {}\n", plain(&message))
 }

@@ -1,6 +1,7 @@
 //! Tables for people.
 
 use crate::model::{Batch, Value};
+pub(super) use crate::text::plain;
 
 /// Rows of cells under a head; columns as wide as their widest cell.
 pub(super) struct Table {
@@ -53,18 +54,6 @@ impl Table {
         }
         text
     }
-}
-
-/// Without what a terminal would take for a command.
-pub(super) fn plain(text: &str) -> String {
-    let shown = |character: char| {
-        if character.is_control() {
-            character.escape_default().to_string()
-        } else {
-            character.into()
-        }
-    };
-    text.chars().map(shown).collect()
 }
 
 /// A value in a cell. What is missing is `-`.

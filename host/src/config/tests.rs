@@ -26,6 +26,13 @@ fn errors(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn no_collector_takes_the_place_of_a_snapshots_time() {
+    let error = "1:13: collectors.timestamp: snapshots have their time there; choose another \
+                 name, and `plugin = …`";
+    assert_eq!(errors("[collectors.timestamp]\nplugin = \"cpu\"\n"), [error]);
+}
+
+#[test]
 fn an_error_names_line_column_and_the_nearest_key() {
     let text = "[collectors.network]\ninterval = \"1s\"\n  intervall = \"2s\"\n";
     assert_eq!(

@@ -163,6 +163,11 @@ fn collectors(
             problems.add(&node.key, &path, text);
             continue;
         }
+        if name == "timestamp" {
+            let text = "snapshots have their time there; choose another name, and `plugin = …`";
+            problems.add(&node.key, &path, text);
+            continue;
+        }
         specs.insert(name.clone(), collector(name, &path, node, defaults, problems));
     }
     specs

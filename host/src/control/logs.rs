@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use tokio::sync::broadcast;
 
 use crate::clock;
+use crate::text::plain;
 
 /// Lines that are kept of each collector, and that may wait for a follower.
 pub(crate) const KEPT: usize = 256;
@@ -50,12 +51,13 @@ impl Logs {
             4 => tracing::Level::DEBUG,
             _ => tracing::Level::TRACE,
         };
+        let shown = plain(message);
         match level {
-            tracing::Level::ERROR => tracing::error!(target: "plugin", collector, "{message}"),
-            tracing::Level::WARN => tracing::warn!(target: "plugin", collector, "{message}"),
-            tracing::Level::INFO => tracing::info!(target: "plugin", collector, "{message}"),
-            tracing::Level::DEBUG => tracing::debug!(target: "plugin", collector, "{message}"),
-            tracing::Level::TRACE => tracing::trace!(target: "plugin", collector, "{message}"),
+            tracing::Level::ERROR => tracing::error!(target: "plugin", collector, "{shown}"),
+            tracing::Level::WARN => tracing::warn!(target: "plugin", collector, "{shown}"),
+            tracing::Level::INFO => tracing::info!(target: "plugin", collector, "{shown}"),
+            tracing::Level::DEBUG => tracing::debug!(target: "plugin", collector, "{shown}"),
+            tracing::Level::TRACE => tracing::trace!(target: "plugin", collector, "{shown}"),
         }
         self.keep(collector, level, message);
     }

@@ -34,6 +34,11 @@ pub struct ColumnData {
 }
 
 impl RawBatch {
+    /// Bytes of its values.
+    pub(crate) fn bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.data.bytes() + column.validity.len()).sum()
+    }
+
     /// Leaves out the rows beyond `most` of a checked batch; says how many those were.
     pub(crate) fn truncate(&mut self, most: usize) -> usize {
         let beyond = self.rows.saturating_sub(most);
@@ -65,6 +70,18 @@ pub enum Data {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
+}
+
+impl Data {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::U64(values) => size_of_val(values.as_slice()),
+            Self::I64(values) => size_of_val(values.as_slice()),
+            Self::F64(values) => size_of_val(values.as_slice()),
+            Self::Bool(values) => values.len(),
+            Self::Text { ends, bytes } => size_of_val(ends.as_slice()) + bytes.len(),
+        }
+    }
 }
 
 /// The records of one stream read at one instant. Immutable; shared by `Arc`.

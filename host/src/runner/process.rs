@@ -21,6 +21,7 @@ use super::spawner::{Spawned, Spawner};
 use super::{Isolation, Link, Runner};
 use crate::clock;
 use crate::config::Limits;
+use crate::text::plain;
 
 /// Replies that wait for the slot; a runner that is faster waits at its socket.
 const QUEUE: usize = 64;
@@ -307,7 +308,7 @@ async fn log_output(output: pipe::Receiver, collector: String, last: Arc<Mutex<S
                 if suppressed > 0 {
                     tracing::warn!(target: "plugin", collector, "{suppressed} lines of output were suppressed");
                 }
-                tracing::info!(target: "plugin", collector, "{text}");
+                tracing::info!(target: "plugin", collector, "{}", plain(&text));
             }
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             // What follows is a backtrace.

@@ -55,9 +55,10 @@ const MAX_MESSAGE: usize = 4096;
 
 /// A plugin's message, cut and made UTF-8.
 fn bounded(bytes: &[u8]) -> String {
-    let Some((kept, rest)) = bytes.split_at_checked(MAX_MESSAGE) else {
-        return String::from_utf8_lossy(bytes).into_owned();
-    };
+    let (kept, rest) = bytes.split_at(bytes.len().min(MAX_MESSAGE));
+    if rest.is_empty() {
+        return String::from_utf8_lossy(kept).into_owned();
+    }
     format!("{}… ({} bytes more)", String::from_utf8_lossy(kept), rest.len())
 }
 

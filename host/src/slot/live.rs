@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Level;
 
+use super::kept::Kept;
 use crate::admission::Image;
 use crate::config::CollectorSpec;
 use crate::control::Services;
@@ -50,6 +51,7 @@ pub(super) struct Live {
     /// Batches of a candidate's first round.
     pub(super) held: Vec<RawBatch>,
     next_round: u64,
+    kept: Kept,
 }
 
 /// What was cut off a batch.
@@ -188,11 +190,14 @@ impl Live {
             strain: (isolation == Isolation::Thread).then(Strain::from_now),
             held: Vec::new(),
             next_round: 1,
+            kept: Kept::default(),
         }
     }
 
     /// Takes over a runner that has passed the probe.
-    pub(super) fn adopt(image: Arc<Image>, ready: Ready) -> Self {
+    pub(super) fn adopt(image: Arc<Image>, mut ready: Ready) -> Self {
+        let mut kept = Kept::default();
+        ready.batches.retain(|raw| kept.take(&ready.streams, raw).is_ok());
         Self {
             runner: ready.runner,
             image,
@@ -207,6 +212,7 @@ impl Live {
             strain: None,
             held: ready.batches,
             next_round: 1,
+            kept,
         }
     }
 
@@ -215,6 +221,7 @@ impl Live {
         check(&self.streams, raw).map_err(|error| Failure::BadBatch(error.to_string()))?;
         let most = self.spec.limits.rows;
         let beyond = raw.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        self.kept.take(&self.streams, raw).map_err(Failure::BadBatch)?;
         if beyond == 0 {
             return Ok(Cut::default());
         }

@@ -3,6 +3,7 @@
 mod backoff;
 mod channel;
 mod handle;
+mod kept;
 mod life;
 mod live;
 mod looks;

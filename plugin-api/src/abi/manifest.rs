@@ -172,7 +172,7 @@ impl fmt::Display for ManifestError {
             }
             Self::Text(which) => write!(
                 f,
-                "the manifest's {which} is empty, not UTF-8, or has characters that it may not have"
+                "the manifest's {which} is empty, not UTF-8, one that is taken, or has characters that it may not have"
             ),
         }
     }
@@ -194,7 +194,7 @@ impl RawManifest {
     ) -> Self {
         assert!(
             is_name(name.as_bytes()),
-            "a plugin's name has 1 to 64 characters of a-z, 0-9, `_` and `-`, and starts with a letter; give one with name = \"…\""
+            "a plugin's name has 1 to 64 characters of a-z, 0-9, `_` and `-`, starts with a letter, and is not `timestamp`; give one with name = \"…\""
         );
         Self {
             magic: MAGIC,
@@ -295,6 +295,10 @@ const fn is_name(name: &[u8]) -> bool {
     if name.is_empty() || name.len() > 64 || !name[0].is_ascii_lowercase() {
         return false;
     }
+    // Snapshots have their time there.
+    if matches!(name, b"timestamp") {
+        return false;
+    }
     let mut index = 0;
     while index < name.len() {
         let byte = name[index];
@@ -370,6 +374,9 @@ mod tests {
         assert_eq!(damaged(20, 7), ManifestError::Kind(7));
         assert_eq!(damaged(22, 2), ManifestError::Language(2));
         assert_eq!(damaged(32, b'/'), ManifestError::Text("name"));
+        let taken = RawManifest { name: padded("timestamp"), ..raw };
+        let taken = Manifest::parse(bytes_of(&taken));
+        assert_eq!(taken, Err(ManifestError::Text("name")));
         assert_eq!(damaged(96, 0xff), ManifestError::Text("version"));
     }
 

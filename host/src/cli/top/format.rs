@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cli::table;
 use crate::model::{Batch, Value};
+use crate::text::plain;
 
 /// What stands for a value that is missing.
 pub(super) const MISSING: &str = "-";
@@ -20,7 +21,7 @@ pub(super) fn number(batch: &Batch, row: usize, column: &str) -> Option<f64> {
 
 /// The text in a row of a batch, without what a terminal would take for a command.
 pub(super) fn text(batch: &Batch, row: usize, column: &str) -> String {
-    table::plain(&table::cell(batch.get(row, column)))
+    plain(&table::cell(batch.get(row, column)))
 }
 
 /// `1.5 GiB`.

@@ -12,6 +12,7 @@ use crate::config::{CollectorSpec, Defaults};
 use crate::control::{Admitted, Bare, Checked, Command, Services};
 use crate::runner::Failure;
 use crate::slot::SlotCommand;
+use crate::text::plain;
 
 /// So many trials as there are CPUs go on at once, each for so long alone: in turn, the first is
 /// there sooner than if all ran side by side.
@@ -194,9 +195,10 @@ impl Core {
             Some(generation) => tracing::error!(
                 file = shown,
                 generation,
-                "{rejection}; the generation that was there goes on"
+                "{}; the generation that was there goes on",
+                plain(&rejection.to_string())
             ),
-            None => tracing::error!(file = shown, "{rejection}"),
+            None => tracing::error!(file = shown, "{}", plain(&rejection.to_string())),
         }
         let reason = rejection.to_string();
         file.rejections += 1;

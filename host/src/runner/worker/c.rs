@@ -245,9 +245,10 @@ unsafe fn text(start: *const c_char) -> String {
     let start = start.cast::<u8>();
     // SAFETY: no byte behind the NUL is looked at.
     let is_text = |at: &usize| unsafe { start.add(*at).read() } != 0;
-    let length = (0..=MAX_MESSAGE).take_while(is_text).count();
+    let length = (0..MAX_MESSAGE).take_while(is_text).count();
     // SAFETY: these bytes were just looked at.
-    bounded(unsafe { slice::from_raw_parts(start, length) })
+    let text = bounded(unsafe { slice::from_raw_parts(start, length) });
+    if length == MAX_MESSAGE { text + "…" } else { text }
 }
 
 unsafe extern "C" fn push(

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::config::CollectorSpec;
 use crate::runner::{Failure, Isolation};
 use crate::schedule::Change;
+use crate::text::plain;
 
 impl Slot {
     pub(super) fn after_round(&mut self, outcome: Result<Vec<String>, Failure>) {
@@ -35,7 +36,7 @@ impl Slot {
                 let (text, cause) = (failure.to_string(), failure.cause());
                 let new = self.status.borrow().last_error.as_ref() != Some(&text);
                 if new || self.status.borrow().phase != Phase::Degraded {
-                    tracing::warn!(collector = &*self.spec.name, "{text}");
+                    tracing::warn!(collector = &*self.spec.name, "{}", plain(&text));
                     self.note(tracing::Level::WARN, &text);
                 }
                 self.status.send_modify(|status| {
@@ -84,7 +85,7 @@ impl Slot {
     pub(super) async fn died(&mut self, failure: Failure) {
         let Some(live) = self.current.take() else { return };
         let shown = self.show(&live.spec, &failure);
-        tracing::error!(collector = &*self.spec.name, "{shown}");
+        tracing::error!(collector = &*self.spec.name, "{}", plain(&shown));
         self.note(tracing::Level::ERROR, &shown);
         let waiters = live.round.into_iter().flat_map(|round| round.waiters);
         for waiter in waiters.chain(std::mem::take(&mut self.waiting).1) {

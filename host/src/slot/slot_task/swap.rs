@@ -8,6 +8,7 @@ use super::{Candidate, Slot};
 use crate::admission::Image;
 use crate::model::RawBatch;
 use crate::runner::{Failure, Isolation, Reply};
+use crate::text::plain;
 
 impl Slot {
     /// A new image, or the first one.
@@ -138,7 +139,7 @@ impl Slot {
         } else {
             format!("generation {generation} was refused, the old one goes on: {shown}")
         };
-        tracing::error!(collector = &*self.spec.name, "{text}");
+        tracing::error!(collector = &*self.spec.name, "{}", plain(&text));
         self.note(tracing::Level::ERROR, &text);
         if let Some(live) = &self.current {
             self.image = Some(live.image.clone());

@@ -11,4 +11,4 @@ mod style;
 pub(super) use frame::frame;
 pub(super) use style::Palette;
 
-use crate::cli::table::plain;
+use crate::text::plain;

@@ -9,9 +9,10 @@ use dropsonde_plugin_api::schema::{
 };
 
 use super::text;
+use crate::model::shown;
 
 /// Most columns of a stream, and most texts of a list that ends with NULL.
-const MAX_COLUMNS: u64 = 1000;
+const MAX_COLUMNS: u64 = 256;
 const MAX_TEXTS: usize = 64;
 
 /// # Safety
@@ -42,7 +43,8 @@ unsafe fn stream(stream: &CStream) -> Result<StreamSchema, String> {
     let (columns, count) = (stream.columns, stream.column_count);
     if columns.is_null() || !columns.is_aligned() || count > MAX_COLUMNS {
         return Err(format!(
-            "stream `{name}` has no columns, or more than {MAX_COLUMNS}: {count} at {columns:?}"
+            "{} has {count} columns at {columns:?}, allowed are 1 to {MAX_COLUMNS}",
+            shown(&name)
         ));
     }
     // SAFETY: as the caller has it.
@@ -75,6 +77,9 @@ unsafe fn column(column: &CColumn) -> Result<ColumnSchema, String> {
     };
     // SAFETY: as the caller has it.
     let (attributes, share) = unsafe { (texts(column.attributes), texts(column.share)) };
+    if attributes.len() > MAX_TEXTS {
+        return Err(format!("column `{name}` has more than {} attributes", MAX_TEXTS / 2));
+    }
     if attributes.len() % 2 != 0 {
         return Err(format!("an attribute of column `{name}` has a name and no value"));
     }
@@ -106,7 +111,7 @@ unsafe fn texts(list: *const *const c_char) -> Vec<String> {
         return Vec::new();
     }
     // SAFETY: as the caller has it; nothing behind the NULL is looked at.
-    let pointers = (0..MAX_TEXTS).map(|at| unsafe { list.add(at).read() });
+    let pointers = (0..=MAX_TEXTS).map(|at| unsafe { list.add(at).read() });
     // SAFETY: as the caller has it.
     pointers.take_while(|start| !start.is_null()).map(|start| unsafe { text(start) }).collect()
 }
