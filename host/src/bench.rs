@@ -128,7 +128,7 @@ pub fn page(batches: &[Arc<Batch>], bus: &Bus) -> String {
         bus: bus.status(),
         libraries: (&Quiet::default()).into(),
     };
-    prometheus::page(batches, &status)
+    prometheus::page(batches, &status).text
 }
 
 /// Makes OTLP requests of batches.

@@ -98,15 +98,15 @@ fn commands_are_shown_by_the_names_of_what_they_write_and_each_for_itself() {
         "# HELP jobs_total Jobs done.",
         "# TYPE jobs_total counter",
         "# TYPE wait_seconds histogram",
-        "wait_seconds_bucket{le=\"1\"} 2",
-        "wait_seconds_bucket{le=\"+Inf\"} 3",
-        "wait_seconds_sum 4.5",
-        "wait_seconds_count 3",
-        "pool_size{name=\"a\"} 4",
-        "pool_busy{name=\"a\"} 0.5",
-        "my_queue_length 7",
-        "my_queue_open 1",
-        // What both have says whose it is.
+        // Each says whose it is.
+        "wait_seconds_bucket{collector=\"jobs\",le=\"1\"} 2",
+        "wait_seconds_bucket{collector=\"jobs\",le=\"+Inf\"} 3",
+        "wait_seconds_sum{collector=\"jobs\"} 4.5",
+        "wait_seconds_count{collector=\"jobs\"} 3",
+        "pool_size{collector=\"pools\",name=\"a\"} 4",
+        "pool_busy{collector=\"pools\",name=\"a\"} 0.5",
+        "my_queue_length{collector=\"queues\"} 7",
+        "my_queue_open{collector=\"queues\"} 1",
         "shared{collector=\"jobs\",x=\"1\"} 1",
         "shared{collector=\"threads\",x=\"1\"} 2",
         "shared{collector=\"threads\",x=\"2\"} 3",
@@ -131,6 +131,7 @@ fn commands_are_shown_by_the_names_of_what_they_write_and_each_for_itself() {
     });
     assert!((0.5e9..2e9).contains(&rate), "{rate}");
     let explained = agent.told(&["explain", "pool_size"]);
+    assert!(explained.starts_with("pool_size{name=\"a\"} 4 [untyped]\n"), "{explained}");
     assert!(explained.contains("pools.samples"), "{explained}");
     let query = "select value from pools_samples where metric = 'pool_size'";
     assert!(agent.told(&["query", query]).contains('4'));
@@ -162,7 +163,7 @@ fn a_bridge_that_was_not_told_what_to_bridge_is_there_and_not_started() {
     let memory = |agent: &Agent| agent.collector("memory").unwrap()["restarts"].clone();
     agent.configure(&format!("{HEAD}{}", shell("exec", "echo 'a 1'", "")));
     agent.running("exec");
-    has_line(&agent, "a 1");
+    has_line(&agent, "a{collector=\"exec\"} 1");
     agent.configure(HEAD);
     wait_for("its end", || agent.collector("exec").is_none().then_some(()));
     // Started with a collector of it, it is not known what it lacks; it is found out.
@@ -224,8 +225,12 @@ fn what_a_command_does_wrong_is_said_and_bounded() {
     assert!(denied["last_error"].as_str().unwrap().contains("allow = [\"exec\"]"), "{denied}");
     agent.logged("standard error: disk on fire");
     let page = has_line(&agent, "dropsonde_exec_exit_code{collector=\"sick\"} 7");
-    assert!(!page.lines().any(|line| line.starts_with("a ")), "{page}");
-    for line in ["good 1", "fine 2", "dropsonde_exec_up{collector=\"sick\"} 0"] {
+    assert!(!page.lines().any(|line| line.starts_with("a{")), "{page}");
+    for line in [
+        "good{collector=\"odd\"} 1",
+        "fine{collector=\"odd\"} 2",
+        "dropsonde_exec_up{collector=\"sick\"} 0",
+    ] {
         has_line(&agent, line);
     }
     let denied = &agent.collector("writes").unwrap()["sandbox"]["in_force"];
@@ -251,7 +256,7 @@ fn a_command_beyond_its_deadline_is_no_fault_of_the_others() {
         shell("well", "echo 'a 1'", ""),
     ];
     let agent = agent(&config.concat(), &["exec"]);
-    has_line(&agent, "a 1");
+    has_line(&agent, "a{collector=\"well\"} 1");
     for name in ["a", "b"] {
         agent.until(name, "late", |now| now["failures"]["deadline"].as_u64() > Some(0));
     }
@@ -265,8 +270,8 @@ fn of_a_long_lived_command_the_last_block_is_shown_and_it_is_started_again() {
                   printf 'blocks %s\\n\\n' $i; echo 'incomplete 1'; sleep 0.05; done";
     let agent = agent(&shell("lasting", script, "mode = \"stream\""), &["exec"]);
     let blocks = || {
-        let page = metrics(&agent);
-        page.lines().find_map(|line| line.strip_prefix("blocks ")?.parse::<u64>().ok())
+        let (page, start) = (metrics(&agent), "blocks{collector=\"lasting\"} ");
+        page.lines().find_map(|line| line.strip_prefix(start)?.parse::<u64>().ok())
     };
     let first = wait_for("a block", blocks);
     wait_for("a later one", || blocks().filter(|now| *now > first + 20));
@@ -325,8 +330,8 @@ fn files_are_shown_while_they_are_fresh() {
     let backup = "# HELP backup_bytes Size.\n# TYPE backup_bytes gauge\nbackup_bytes{of=\"db\"} ";
     put(&cron, "backup.prom", &format!("{backup}5\n"));
     put(&other, "other.prom", "# HELP other_ok Well.\n# TYPE other_ok gauge\nother_ok 1\n");
-    has_line(&agent, "other_ok 1");
-    let page = has_line(&agent, "backup_bytes{of=\"db\"} 5");
+    has_line(&agent, "other_ok{collector=\"other\"} 1");
+    let page = has_line(&agent, "backup_bytes{collector=\"cron\",of=\"db\"} 5");
     let path = cron.join("backup.prom").display().to_string();
     assert!(
         page.contains(&format!(
@@ -335,16 +340,19 @@ fn files_are_shown_while_they_are_fresh() {
     );
     well_formed(&page);
     put(&cron, "backup.prom", &format!("{backup}6\n"));
-    has_line(&agent, "backup_bytes{of=\"db\"} 6");
+    has_line(&agent, "backup_bytes{collector=\"cron\",of=\"db\"} 6");
     has_line(&agent, "node_textfile_scrape_error{collector=\"cron\"} 0");
 
     let old = SystemTime::now() - Duration::from_secs(4000);
     fs::File::open(cron.join("backup.prom")).unwrap().set_modified(old).unwrap();
     fails(&agent, "cron", "backup.prom: was not written for 4000 s, and `max_age` is 1h");
     let page = has_line(&agent, "node_textfile_scrape_error{collector=\"cron\"} 1");
-    assert!(!page.contains("backup_bytes") && page.contains("other_ok 1"), "{page}");
+    assert!(
+        !page.contains("backup_bytes") && page.contains("other_ok{collector=\"other\"} 1"),
+        "{page}"
+    );
     put(&cron, "backup.prom", &format!("{backup}7\nnonsense\n"));
-    has_line(&agent, "backup_bytes{of=\"db\"} 7");
+    has_line(&agent, "backup_bytes{collector=\"cron\",of=\"db\"} 7");
     fails(&agent, "cron", "backup.prom: line 4: a value is missing");
     fs::remove_file(cron.join("backup.prom")).unwrap();
     wait_for("their end", || (!metrics(&agent).contains("backup_bytes")).then_some(()));
@@ -357,7 +365,7 @@ fn series(page: &str) -> BTreeSet<String> {
     lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
 }
 
-/// A series as the agent that scrapes `peer` shows it beside one of its own.
+/// A series as the agent that scrapes `peer` shows it.
 fn of_peer(series: &str) -> String {
     let (name, labels) =
         series.strip_suffix('}').map_or((series, ""), |series| series.split_once('{').unwrap());
@@ -391,13 +399,7 @@ fn the_whole_page_of_another_agent_comes_through() {
     ["peer", "part", "cpu"].iter().for_each(|name| drop(agent.running(name)));
     fails(&agent, "denied", "the sandbox lets the network be reached with `allow = [\"network\"]`");
     let missing = |theirs: &BTreeSet<String>, ours: &BTreeSet<String>| -> Vec<String> {
-        let both = |series: &&String| {
-            // What this agent has itself must have come beside it.
-            let own = ["process_", "system_cpu_", "dropsonde_reads", "dropsonde_threads"];
-            let is_own = own.iter().any(|own| series.starts_with(own));
-            !ours.contains(&of_peer(series)) && (is_own || !ours.contains(*series))
-        };
-        theirs.iter().filter(both).cloned().collect()
+        theirs.iter().filter(|series| !ours.contains(&of_peer(series))).cloned().collect()
     };
     let (page, before) = wait_for("all series", || {
         let before = series(&metrics(&peer));
@@ -416,8 +418,8 @@ fn the_whole_page_of_another_agent_comes_through() {
         "dropsonde_collector_generation{collector=\"peer\",exported_collector=\"memory\"} 1",
         "dropsonde_collector_generation{collector=\"peer\"} 1",
         "dropsonde_scrape_up{collector=\"peer\"} 1",
-        "dropsonde_unfit_samples 0",
-        "dropsonde_duplicate_samples 0",
+        "dropsonde_unfit_samples{collector=\"peer\"} 0",
+        "dropsonde_duplicate_samples{collector=\"peer\"} 0",
     ] {
         assert!(page.lines().any(|other| other == line), "{line}: {page}");
     }
@@ -432,4 +434,43 @@ fn the_whole_page_of_another_agent_comes_through() {
     wait_for("the end of its series", || {
         (!metrics(&agent).contains("exported_collector=\"memory\"")).then_some(())
     });
+}
+
+#[test]
+fn what_a_bridge_brings_makes_no_page_wrong_and_it_is_said_what_is_left_out() {
+    let script = "echo '# HELP req Requests.'; echo '# TYPE req histogram'; \
+                  echo 'req_bucket{le=\"1s\"} 1'; echo '# HELP good Well.'; \
+                  echo '# TYPE good gauge'; echo 'good 1'; \
+                  echo '# TYPE dropsonde_duplicate_samples counter'; \
+                  echo 'dropsonde_duplicate_samples 1'";
+    let odd = shell("odd", script, "");
+    let agent = agent(&odd, &["exec", "scrape"]);
+    has_line(&agent, "good{collector=\"odd\"} 1");
+    let page = has_line(&agent, "dropsonde_duplicate_samples{collector=\"odd\"} 0");
+    // One of the two the plugin may refuse by itself.
+    let unfit = |name: &str| {
+        let start = format!("dropsonde_unfit_samples{{collector=\"{name}\"}} ");
+        let page = metrics(&agent);
+        page.lines().find_map(|line| line.strip_prefix(&start)?.parse::<u64>().ok())
+    };
+    assert!(unfit("odd").is_some_and(|unfit| unfit > 0), "{page}");
+    well_formed(&page);
+    agent.logged("left out of /metrics, the first `");
+
+    // Its own page does not come back, however often it is read.
+    agent.configure(&format!(
+        "{HEAD}{odd}[collectors.own]\nplugin = \"scrape\"\n[collectors.own.settings]\n\
+         url = \"http://{}/metrics\"\n",
+        agent.address()
+    ));
+    agent.running("own");
+    wait_for("its own page", || unfit("own").filter(|unfit| *unfit > 50));
+    agent.logged("it is of this agent's own page");
+    let batches = || agent.collector("own").unwrap()["batches"].as_u64().unwrap();
+    let before = (batches(), series(&metrics(&agent)).len());
+    wait_for("reads", || (batches() > before.0 + 10).then_some(()));
+    let page = metrics(&agent);
+    assert!(!page.contains("exported_"), "{page}");
+    assert!(series(&page).len() < before.1 + 20, "{} {page}", before.1);
+    well_formed(&page);
 }

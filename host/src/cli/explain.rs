@@ -71,6 +71,7 @@ fn explained(stream: &Json) -> String {
             lines.line("missing", format!("in {} rows", column["rows_without_a_value"]));
         }
     }
+    samples(stream, &mut lines);
     lines.heading(&format!("stream {}: {}", text(&stream["topic"]), text(&stream["description"])));
     let (plugin, collector) = (&stream["plugin"], &stream["collector"]);
     lines.line(
@@ -135,6 +136,22 @@ fn explained(stream: &Json) -> String {
         lines.line("subscriber", subscriber(subscription));
     }
     lines.0
+}
+
+fn samples(stream: &Json, lines: &mut Lines) {
+    let samples = stream["samples"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for sample in samples {
+        let (name, labels) = (&sample["name"], &sample["labels"]);
+        let [name, labels, kind] =
+            [name, labels, &sample["type"]].map(|json| json.as_str().unwrap_or("-"));
+        let value =
+            sample["value"].as_f64().map_or("no value".to_owned(), |value| value.to_string());
+        lines.heading(&format!("{name}{{{labels}}} {value} [{kind}]"));
+    }
+    let all = stream["samples_in_all"].as_u64().unwrap_or_default();
+    if all > samples.len() as u64 {
+        lines.heading(&format!("and {} more samples", all - samples.len() as u64));
+    }
 }
 
 fn subscriber(subscription: &Json) -> String {

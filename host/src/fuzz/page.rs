@@ -12,7 +12,7 @@ use crate::sink::prometheus;
 
 /// The page of these batches: each family and each sample once, each sample in its family.
 pub(crate) fn assert_well_formed(batches: &[Arc<Batch>]) {
-    let page = prometheus::page(batches, &idle());
+    let page = prometheus::page(batches, &idle()).text;
     assert!(page.ends_with('\n'));
     let (mut families, mut samples) = (BTreeMap::new(), HashSet::new());
     let mut lines = page.lines().peekable();
@@ -76,6 +76,12 @@ fn sample<'a>(family: &str, parts: &[&str], line: &'a str) -> (&'a str, BTreeMap
             }
         }
     }
+    let bound = match parts {
+        ["_bucket", ..] => labels.get("le"),
+        ["_sum", ..] => labels.get("quantile"),
+        _ => None,
+    };
+    assert!(bound.is_none_or(|bound| bound.parse::<f64>().is_ok()), "{line:?}");
     let value = rest.strip_prefix(' ').and_then(|value| value.parse::<f64>().ok());
     assert!(value.is_some_and(f64::is_finite), "{line:?}");
     labels.retain(|_, value| !value.is_empty()); // as if it were not there

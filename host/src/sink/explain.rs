@@ -10,19 +10,23 @@ use crate::bus::SubscriptionStatus;
 use crate::control::{Host, Status};
 use crate::model::{Batch, StreamInfo};
 
+/// How many samples of a metric are shown.
+const SAMPLES: usize = 20;
+
 /// All columns that a name may mean: `network.interfaces.bytes_recv`, the same behind its topic's
-/// first token, a name of the Prometheus page or of OpenTelemetry, that of a metric in a stream of
-/// samples, or a stream or its topic for all of its columns. Empty if nothing is called so.
+/// first token, a name of the Prometheus page or of OpenTelemetry, or a stream or its topic for all
+/// of its columns; and the samples of a metric that is called so. Empty if nothing is.
 pub(crate) fn explain(host: &Host, asked: &str, now: Duration) -> Vec<Json> {
     let status = host.status();
     let mut found = Vec::new();
     for stream in host.bus().streams() {
         let batch = host.bus().latest(&stream.topic);
-        let is_metric = batch.as_ref().is_some_and(|batch| samples::has_metric(batch, asked));
+        let samples = batch.as_ref().map(|batch| samples::of_metric(batch, asked));
+        let samples = samples.unwrap_or_default();
         let columns: Vec<usize> = (0..stream.schema.columns.len())
-            .filter(|index| is_metric || is_called(&stream, *index, asked))
+            .filter(|index| is_called(&stream, *index, asked))
             .collect();
-        if columns.is_empty() {
+        if columns.is_empty() && samples.is_empty() {
             continue;
         }
         let columns: Vec<Json> =
@@ -32,6 +36,8 @@ pub(crate) fn explain(host: &Host, asked: &str, now: Duration) -> Vec<Json> {
             "topic": stream.topic,
             "description": stream.schema.description,
             "columns": columns,
+            "samples": samples.iter().take(SAMPLES).map(sample).collect::<Vec<_>>(),
+            "samples_in_all": samples.len(),
             "collector": collector(&status, &stream.collector),
             "plugin": plugin(&status, &stream.plugin),
             "last_read": batch.map(|batch| read(&batch, now)),
@@ -71,6 +77,16 @@ fn column(stream: &StreamInfo, index: usize, batch: Option<&Batch>) -> Json {
         "prometheus": prometheus::name_of(stream, index),
         "derived_by_the_host": index >= stream.declared,
         "rows_without_a_value": missing,
+    })
+}
+
+fn sample(sample: &samples::Sample<'_>) -> Json {
+    json!({
+        "name": sample.metric,
+        "labels": sample.labels.text,
+        "type": prometheus::word(sample.kind),
+        "help": sample.help,
+        "value": sample.number,
     })
 }
 

@@ -9,6 +9,7 @@
 //! samples have names of their own.
 
 mod history;
+mod left_out;
 mod naming;
 mod otlp;
 mod samples;
@@ -19,11 +20,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
+pub(crate) use left_out::LeftOut;
 pub(super) use naming::name_of;
 use naming::{Naming, label_set, labelled, labels, naming, own_labels};
 pub(crate) use naming::{Place, place};
+pub(super) use samples::word;
 
-use super::samples::Shape;
+use super::samples::{Shape, Unfit};
 use crate::bus::{BusStatus, StreamStatus};
 use crate::control::{OwnUse, Status};
 use crate::model::{Batch, Histogram, Value};
@@ -36,10 +39,16 @@ const MAX_ERROR: usize = 200;
 struct Page {
     families: Vec<Family>,
     by_name: BTreeMap<String, usize>,
-    /// Samples that were left out since Prometheus refuses a page on which one stands twice.
-    duplicates: u64,
-    /// Samples of others that can't stand beside what is there.
-    unfit: u64,
+    /// By collector; those of the agent itself under the empty name.
+    left_out: BTreeMap<String, LeftOut>,
+}
+
+/// A page, and what is not on it.
+pub(crate) struct Made {
+    /// The page itself.
+    pub(crate) text: String,
+    /// By collector: those of which something was left out, and all with a stream of samples.
+    pub(crate) left_out: BTreeMap<String, LeftOut>,
 }
 
 struct Family {
@@ -51,15 +60,17 @@ struct Family {
 }
 
 /// The page of these batches and of the host itself.
-pub(crate) fn page(batches: &[Arc<Batch>], status: &Status) -> String {
+pub(crate) fn page(batches: &[Arc<Batch>], status: &Status) -> Made {
     let mut page = Page::default();
     let shape = |batch: &Arc<Batch>| Shape::of(&batch.stream);
     for batch in batches.iter().filter(|batch| shape(batch).is_none()) {
         page.batch(batch);
     }
     page.host(status);
-    page.samples(batches.iter().filter_map(|batch| Some((&**batch, shape(batch)?))));
-    page.render()
+    let samples = batches.iter().filter_map(|batch| Some((&**batch, shape(batch)?)));
+    page.samples(samples, status.host.start_time_seconds);
+    let left_out = std::mem::take(&mut page.left_out);
+    Made { text: page.render(), left_out }
 }
 
 impl Page {
@@ -89,7 +100,10 @@ impl Page {
                     labels = self::labels(info, &naming.attributes, &own);
                     of = Some(naming);
                 }
-                self.put(*family, (&naming.name, ""), naming.kind, &labels, value * naming.scale);
+                let (kind, value) = (naming.kind, value * naming.scale);
+                if let Err(why) = self.put(*family, (&naming.name, ""), kind, &labels, value) {
+                    self.leave_out(&info.collector, &naming.name, why);
+                }
             }
         }
     }
@@ -109,7 +123,9 @@ impl Page {
         value: f64,
     ) {
         let family = self.family(name, kind, help);
-        self.put(family, (name, suffix), kind, labels, value);
+        if let Err(why) = self.put(family, (name, suffix), kind, labels, value) {
+            self.leave_out("", name, why);
+        }
     }
 
     fn family(&mut self, name: &str, kind: &'static str, help: &str) -> usize {
@@ -134,22 +150,22 @@ impl Page {
         kind: &'static str,
         labels: &str,
         value: f64,
-    ) {
-        let Some(family) = self.families.get_mut(family) else { return };
-        if family.samples.is_empty() {
+    ) -> Result<(), Unfit> {
+        let Some(family) = self.families.get_mut(family) else { return Ok(()) };
+        if family.seen.is_empty() {
             family.kind = kind; // whoever named it before has no value
         }
         let start = family.samples.len();
         family.samples.extend([name, suffix, labels]);
         let told_apart_by = &family.samples[start + name.len()..];
-        if family.seen.contains(told_apart_by) {
-            self.duplicates += 1;
+        let clash = if family.kind != kind {
+            Some(Unfit::Type) // two plugins mean different things by one name: the first one stands
+        } else {
+            family.seen.contains(told_apart_by).then_some(Unfit::Twice)
+        };
+        if let Some(why) = clash {
             family.samples.truncate(start);
-            return;
-        }
-        if family.kind != kind {
-            family.samples.truncate(start);
-            return; // two plugins mean different things by one name: the first one stands
+            return Err(why);
         }
         family.seen.insert(told_apart_by.into());
         // The same text either way; a whole number is written faster as one.
@@ -162,6 +178,7 @@ impl Page {
         } else {
             writeln!(family.samples, " {value}")
         };
+        Ok(())
     }
 
     fn histogram(&mut self, name: &str, help: &str, collector: &str, histogram: &Histogram) {

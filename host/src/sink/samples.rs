@@ -7,7 +7,10 @@
 //!
 //! The rows come from a plugin: what does not stand the check here is shown nowhere by its name.
 
+use std::borrow::Cow;
+
 use dropsonde_plugin_api::schema::{Role, StreamKind, ValueType};
+use thiserror::Error;
 
 use crate::model::{Batch, StreamInfo, Value};
 
@@ -47,8 +50,16 @@ impl Shape {
         })
     }
 
-    /// The sample of a row; `None` if it is not what a sample must be.
-    pub(super) fn sample<'a>(&self, batch: &'a Batch, row: usize) -> Option<Sample<'a>> {
+    /// The name in a row, as the plugin wrote it.
+    pub(super) fn metric<'a>(&self, batch: &'a Batch, row: usize) -> &'a str {
+        match batch.value(row, self.metric) {
+            Value::Text(text) => text,
+            _ => "",
+        }
+    }
+
+    /// The sample of a row; why not, if it is not what a sample must be.
+    pub(super) fn sample<'a>(&self, batch: &'a Batch, row: usize) -> Result<Sample<'a>, Unfit> {
         let text = |column: Option<usize>| match column.map(|column| batch.value(row, column)) {
             Some(Value::Text(text)) => text,
             _ => "",
@@ -57,26 +68,59 @@ impl Shape {
             Value::F64(number) => Some(number),
             _ => None,
         };
-        let metric = text(Some(self.metric));
+        let metric = self.metric(batch, row);
+        if !is_name(metric, true) {
+            return Err(Unfit::Name);
+        }
         let total = number(self.total);
         let sample = Sample {
             metric,
-            labels: Labels::parse(text(Some(self.labels)))?,
+            labels: Labels::parse(text(Some(self.labels))).ok_or(Unfit::Labels)?,
             kind: Kind::named(text(self.kind)),
             help: text(self.help),
             unit: text(self.unit),
             counts: total.is_some(),
             number: total.or_else(|| number(self.value)),
         };
-        (is_name(metric, true) && sample.fits()).then_some(sample)
+        sample.check()?;
+        Ok(sample)
     }
 }
 
-/// Whether a batch is of samples, and one is of a metric, or a part of it, that is called so.
-pub(super) fn has_metric(batch: &Batch, name: &str) -> bool {
-    let Some(shape) = Shape::of(&batch.stream) else { return false };
-    let mut samples = (0..batch.rows()).filter_map(|row| shape.sample(batch, row));
-    samples.any(|sample| sample.metric == name || sample.family().0 == name)
+/// The samples of a metric, or a part of it, that is called so; none if the batch is not of samples.
+pub(super) fn of_metric<'a>(batch: &'a Batch, name: &str) -> Vec<Sample<'a>> {
+    let Some(shape) = Shape::of(&batch.stream) else { return Vec::new() };
+    let samples = (0..batch.rows()).filter_map(|row| shape.sample(batch, row).ok());
+    samples.filter(|sample| sample.metric == name || sample.family().0 == name).collect()
+}
+
+/// Why a sample is shown nowhere by its name, or is left out of the Prometheus page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum Unfit {
+    /// It has a name that none can have.
+    #[error("that is no name of a metric")]
+    Name,
+    /// Its labels do not stand in their one form.
+    #[error("its labels are not as Prometheus writes them, in order of name")]
+    Labels,
+    /// A metric of its type has no such sample.
+    #[error("a {0} has no sample of this name and these labels")]
+    Part(&'static str),
+    /// Whoever reads the page would refuse all of it.
+    #[error("the value of its label `{0}` is no number")]
+    Bound(&'static str),
+    /// Another metric of this name, or with a part that is called so, was there before.
+    #[error("a metric of another type has this name, or a part that is called so")]
+    Type,
+    /// A series stands on the page once.
+    #[error("another sample has its name and labels")]
+    Twice,
+    /// It went from agent to agent: two that read each other would never end.
+    #[error("it came through more than two other agents")]
+    Far,
+    /// The agent reads what it shows.
+    #[error("it is of this agent's own page, which is there without it")]
+    OwnPage,
 }
 
 /// What a metric is.
@@ -132,12 +176,20 @@ impl<'a> Sample<'a> {
     }
 
     /// Whether its metric can have such a sample.
-    fn fits(&self) -> bool {
+    fn check(&self) -> Result<(), Unfit> {
         let (_, part) = self.family();
-        match self.kind {
-            Kind::Histogram => !part.is_empty() && (part != "_bucket" || self.labels.has("le")),
-            Kind::Summary => !part.is_empty() || self.labels.has("quantile"),
-            Kind::Counter | Kind::Gauge | Kind::Unknown => true,
+        let (word, bound, has_part) = match self.kind {
+            Kind::Histogram => ("histogram", "le", !part.is_empty()),
+            Kind::Summary => ("summary", "quantile", true),
+            Kind::Counter | Kind::Gauge | Kind::Unknown => return Ok(()),
+        };
+        let needs_bound = part.is_empty() || part == "_bucket";
+        match self.labels.get(bound) {
+            None if needs_bound => Err(Unfit::Part(word)),
+            _ if !has_part => Err(Unfit::Part(word)),
+            // On any part: who reads the page takes each for a number.
+            Some(text) if !is_bound(text) => Err(Unfit::Bound(bound)),
+            _ => Ok(()),
         }
     }
 }
@@ -158,7 +210,7 @@ impl<'a> Labels<'a> {
             let (name, behind) = rest.split_once("=\"")?;
             let end = closing_quote(behind)?;
             let in_order = pairs.last().is_none_or(|(before, _)| *before < name);
-            if !in_order || !is_name(name, false) {
+            if !in_order || !is_name(name, false) || name == "__name__" {
                 return None;
             }
             pairs.push((name, behind.get(..end)?));
@@ -170,9 +222,28 @@ impl<'a> Labels<'a> {
         Some(Self { text, pairs })
     }
 
-    fn has(&self, name: &str) -> bool {
-        self.pairs.iter().any(|(other, _)| *other == name)
+    /// The value of one, as it is escaped.
+    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+        self.pairs.iter().find(|(other, _)| *other == name).map(|(_, value)| *value)
     }
+
+    /// What a label is called beside the label `collector` of the agent: one of that name is
+    /// renamed, as Prometheus does it.
+    pub(super) fn beside_collector(&self, name: &'a str) -> Cow<'a, str> {
+        let mut name = Cow::Borrowed(name);
+        if name == "collector" {
+            while self.get(&name).is_some() {
+                name.to_mut().insert_str(0, "exported_");
+            }
+        }
+        name
+    }
+}
+
+/// Whether this is a bound of a histogram, or a quantile: a number, or infinity by its name.
+fn is_bound(text: &str) -> bool {
+    let is_named = || text.trim_start_matches(['+', '-']).starts_with(['i', 'I']);
+    text.parse().is_ok_and(|bound: f64| bound.is_finite() || (bound.is_infinite() && is_named()))
 }
 
 /// Where an escaped value ends.

@@ -1,20 +1,39 @@
 //! Streams of samples on the page: by their own names, labels, descriptions and types.
 //!
-//! They come last, since the agent's own names stand as they are. Where a series of a metric
-//! stands elsewhere too, all samples that the collector has of this metric get the label
-//! `collector`: on some only, sums over them would be of both. A metric that can't stand beside
-//! what is there already is left out and counted.
+//! Each says by the label `collector` whose it is, whoever else is there: what a series is called
+//! must not hang on others. So a collector speaks for itself alone, and what is the agent's own
+//! stays as it is: it comes first, and samples come last. What can't stand beside what is there
+//! already is left out and counted.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Write;
 
-use super::Page;
+use super::naming::label_set;
+use super::{LeftOut, Page};
 use crate::model::Batch;
-use crate::sink::samples::{Kind, Labels, Sample, Shape};
+use crate::sink::samples::{Kind, Labels, Sample, Shape, Unfit};
 
-/// What is known of the page only when all else stands on it.
-const KNOWN_LAST: [&str; 2] = ["dropsonde_duplicate_samples", "dropsonde_unfit_samples"];
+/// A family's name and description, and what it counts.
+type Count = (&'static str, &'static str, fn(&LeftOut) -> u64);
+
+/// What is known of the page only when all else stands on it; by collector.
+const KNOWN_LAST: [Count; 2] = [
+    (
+        "dropsonde_duplicate_samples",
+        "Samples left out of this page because another has their name and labels.",
+        |left_out| left_out.duplicates,
+    ),
+    (
+        "dropsonde_unfit_samples",
+        "Samples left out of this page because they are none, or can't stand beside others.",
+        |left_out| left_out.unfit,
+    ),
+];
+
+/// The label of what came through two other agents already.
+const FAR: &str = "exported_exported_collector";
 
 /// The samples of one collector's stream.
 struct Source<'a> {
@@ -22,84 +41,138 @@ struct Source<'a> {
     samples: Vec<Sample<'a>>,
 }
 
+/// The types of metrics that are plain numbers and not the agent's own.
+type Types<'a> = HashMap<&'a str, &'static str>;
+
+impl Source<'_> {
+    /// Whether this is the page of the agent that started then: its own process, and among its
+    /// collectors the one that reads the page.
+    fn is_own_page(&self, started: Option<f64>) -> bool {
+        let is_start = |sample: &Sample<'_>| {
+            sample.metric == "process_start_time_seconds"
+                && sample.labels.get("collector").is_none()
+                && sample.number.map(f64::to_bits) == started.map(f64::to_bits)
+        };
+        let is_reader = |sample: &Sample<'_>| {
+            sample.metric == "dropsonde_collector_generation"
+                && sample.labels.get("collector") == Some(self.collector)
+        };
+        started.is_some() && self.samples.iter().any(is_start) && self.samples.iter().any(is_reader)
+    }
+}
+
 impl Page {
-    /// Adds the samples of these batches, and how many samples are left out of the page.
-    pub(super) fn samples<'a>(&mut self, batches: impl Iterator<Item = (&'a Batch, Shape)>) {
+    /// Adds the samples of these batches, and how many samples are left out of the page. When the
+    /// agent started is in seconds since 1970.
+    pub(super) fn samples<'a>(
+        &mut self,
+        batches: impl Iterator<Item = (&'a Batch, Shape)>,
+        started: Option<f64>,
+    ) {
         let mut sources = Vec::new();
         for (batch, shape) in batches {
-            let rows = (0..batch.rows()).map(|row| shape.sample(batch, row));
-            let samples: Vec<_> = rows.flatten().collect();
-            self.unfit += (batch.rows() - samples.len()) as u64;
-            sources.push(Source { collector: &batch.stream.collector, samples });
-        }
-        let shared = self.shared(&sources);
-        for (nth, source) in sources.iter().enumerate() {
-            for sample in &source.samples {
-                let is_shared = shared.contains(&(nth, sample.family().0));
-                self.sample_of(sample, is_shared.then_some(source.collector));
+            let collector = &*batch.stream.collector;
+            self.left_out.entry(collector.to_owned()).or_default();
+            let mut source = Source { collector, samples: Vec::with_capacity(batch.rows()) };
+            for row in 0..batch.rows() {
+                match shape.sample(batch, row) {
+                    Ok(sample) if sample.labels.get(FAR).is_some() => {
+                        self.leave_out(collector, sample.metric, Unfit::Far);
+                    }
+                    Ok(sample) => source.samples.push(sample),
+                    Err(why) => self.leave_out(collector, shape.metric(batch, row), why),
+                }
             }
+            if source.is_own_page(started) {
+                for sample in source.samples.drain(..) {
+                    self.leave_out(collector, sample.metric, Unfit::OwnPage);
+                }
+            }
+            sources.push(source);
         }
-        let [duplicates, unfit] = KNOWN_LAST;
-        let help = "Samples left out of this page because another has their name and labels.";
-        self.add(duplicates, "gauge", help, "", self.duplicates as f64);
-        let help = "Samples left out of this page because their metric can't stand beside others.";
-        self.add(unfit, "gauge", help, "", self.unfit as f64);
-    }
-
-    /// The metrics of which a series stands elsewhere too, by source.
-    fn shared<'a>(&self, sources: &[Source<'a>]) -> HashSet<(usize, &'a str)> {
-        let mut shared = HashSet::new();
-        let mut first: HashMap<(&str, &str), usize> = HashMap::new();
-        for (nth, source) in sources.iter().enumerate() {
+        self.keep_places();
+        let types = self.types(&sources);
+        for source in &sources {
             for sample in &source.samples {
-                let (family, part) = sample.family();
-                let other = *first.entry((sample.metric, sample.labels.text)).or_insert(nth);
-                if other != nth {
-                    shared.extend([(nth, family), (other, family)]);
-                } else if self.has(family, part, sample.labels.text) {
-                    shared.insert((nth, family));
+                if let Err(why) = self.sample_of(sample, &types, source.collector) {
+                    self.leave_out(source.collector, sample.metric, why);
                 }
             }
         }
-        shared
+        self.counts();
     }
 
-    fn has(&self, family: &str, part: &str, labels: &str) -> bool {
-        let family_is_there = self.by_name.get(family).and_then(|index| self.families.get(*index));
-        KNOWN_LAST.contains(&family)
-            || family_is_there.is_some_and(|family| {
-                let text = format!("{part}{}", in_braces(labels));
-                family.seen.contains(text.as_str())
-            })
+    /// So that nobody else's sample stands where the agent's own will.
+    fn keep_places(&mut self) {
+        let labels: Vec<String> = self.left_out.keys().map(|name| whose(name)).collect();
+        for (name, help, _) in KNOWN_LAST {
+            let family = self.family(name, "gauge", help);
+            if let Some(family) = self.families.get_mut(family) {
+                family.seen.extend(labels.iter().map(|labels| labels.as_str().into()));
+            }
+        }
     }
 
-    fn sample_of(&mut self, sample: &Sample<'_>, collector: Option<&str>) {
-        let Some(number) = sample.number else { return };
+    fn counts(&mut self) {
+        for (name, help, count) in KNOWN_LAST {
+            let family = self.family(name, "gauge", help);
+            let counts: Vec<(String, u64)> =
+                self.left_out.iter().map(|(name, one)| (whose(name), count(one))).collect();
+            for (labels, count) in counts {
+                if let Some(family) = self.families.get_mut(family) {
+                    family.seen.remove(labels.as_str());
+                }
+                self.add(name, "gauge", help, &labels, count as f64);
+            }
+        }
+    }
+
+    /// The types of metrics that are plain numbers: `untyped` where not all say the same. Those of
+    /// the agent are left out, since they have theirs.
+    fn types<'a>(&self, sources: &[Source<'a>]) -> Types<'a> {
+        let mut types = Types::new();
+        let samples = sources.iter().flat_map(|source| &source.samples);
+        let plain = samples.filter(|sample| sample.kind.parts().is_empty());
+        for sample in plain.filter(|sample| sample.number.is_some()) {
+            match types.entry(sample.metric) {
+                Entry::Vacant(entry) if self.kind_of(sample.metric).is_none() => {
+                    entry.insert(word(sample.kind));
+                }
+                Entry::Occupied(mut entry) if *entry.get() != word(sample.kind) => {
+                    entry.insert(word(Kind::Unknown));
+                }
+                Entry::Vacant(_) | Entry::Occupied(_) => {}
+            }
+        }
+        types
+    }
+
+    fn sample_of(
+        &mut self,
+        sample: &Sample<'_>,
+        types: &Types<'_>,
+        collector: &str,
+    ) -> Result<(), Unfit> {
+        let Some(number) = sample.number else { return Ok(()) };
         let (name, part) = sample.family();
-        let Some(kind) = self.kind_beside(name, sample.kind) else {
-            self.unfit += 1;
-            return;
-        };
+        let kind = self.kind_beside(name, sample.kind, types).ok_or(Unfit::Type)?;
         let family = self.family(name, kind, sample.help);
         if let Some(family) = self.families.get_mut(family).filter(|one| one.help.is_empty()) {
             sample.help.clone_into(&mut family.help);
         }
-        let labels = match collector {
-            Some(collector) => Cow::Owned(with_collector(&sample.labels, collector)),
-            None => in_braces(sample.labels.text),
-        };
-        self.put(family, (name, part), kind, &labels, number);
+        let labels = with_collector(&sample.labels, collector);
+        self.put(family, (name, part), kind, &labels, number)
     }
 
-    /// As what a metric stands beside what is there; `None` if it can't. One that is a plain
-    /// number takes the type of the first of its name. The parts of a histogram or summary have
-    /// names that no other may have.
-    fn kind_beside(&self, name: &str, kind: Kind) -> Option<&'static str> {
-        let there = self.kind_of(name);
-        let plain = kind.parts().is_empty();
-        if let Some(there) = there {
-            let is_plain = !matches!(there, "histogram" | "summary");
-            return (there == word(kind) || (plain && is_plain)).then_some(there);
+    /// As what a metric stands beside what is there; `None` if it can't. Beside one of the agent
+    /// stands what has its type, or says none and is beside a gauge. The parts of a histogram or
+    /// summary have names that no other may have.
+    fn kind_beside(&self, name: &str, kind: Kind, types: &Types<'_>) -> Option<&'static str> {
+        let common = types.get(name).filter(|_| kind.parts().is_empty());
+        let wanted = common.copied().unwrap_or_else(|| word(kind));
+        if let Some(there) = self.kind_of(name) {
+            let says_none = common.is_none() && kind == Kind::Unknown && there == "gauge";
+            return (there == wanted || says_none).then_some(there);
         }
         let is_part_of = |(kind, part): (Kind, &&str)| {
             let whole = name.strip_suffix(part);
@@ -110,18 +183,18 @@ impl Page {
         let mut own_parts = kind.parts().iter();
         let clashes = parts.any(is_part_of)
             || own_parts.any(|part| self.kind_of(&format!("{name}{part}")).is_some());
-        (!clashes).then(|| word(kind))
+        (!clashes).then_some(wanted)
     }
 
-    /// The type of a metric that stands on the page with a value.
+    /// The type of a metric that stands on the page with a value, or will.
     fn kind_of(&self, name: &str) -> Option<&'static str> {
         let family = self.families.get(*self.by_name.get(name)?)?;
-        (!family.samples.is_empty()).then_some(family.kind)
+        (!family.seen.is_empty()).then_some(family.kind)
     }
 }
 
 /// The type as the page calls it.
-fn word(kind: Kind) -> &'static str {
+pub(in crate::sink) fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
@@ -131,22 +204,14 @@ fn word(kind: Kind) -> &'static str {
     }
 }
 
-fn in_braces(labels: &str) -> Cow<'_, str> {
-    if labels.is_empty() { Cow::Borrowed("") } else { Cow::Owned(format!("{{{labels}}}")) }
+/// The labels of the agent's own counts of a collector.
+fn whose(collector: &str) -> String {
+    label_set([("collector", collector)])
 }
 
 /// With the label `collector`; one that was there is renamed, as Prometheus does it.
 fn with_collector(labels: &Labels<'_>, collector: &str) -> String {
-    let taken = |name: &str| labels.pairs.iter().any(|(other, _)| *other == name);
-    let own = labels.pairs.iter().map(|(name, value)| {
-        let mut name = Cow::Borrowed(*name);
-        if name == "collector" {
-            while taken(&name) {
-                name.to_mut().insert_str(0, "exported_");
-            }
-        }
-        (name, *value)
-    });
+    let own = labels.pairs.iter().map(|(name, value)| (labels.beside_collector(name), *value));
     let mut pairs: Vec<_> = own.chain([(Cow::Borrowed("collector"), collector)]).collect();
     pairs.sort_unstable();
     let mut text = String::with_capacity(labels.text.len() + 64);

@@ -63,7 +63,7 @@ fn names_and_labels_are_what_prometheus_takes() {
     let mut page = Page::default();
     page.add("a", "gauge", "A.", "{b=\"c\"}", 1.0);
     page.add("a", "gauge", "A.", "{b=\"c\"}", 2.0);
-    assert_eq!(page.duplicates, 1);
+    assert_eq!(page.left_out[""].duplicates, 1);
     assert_eq!(page.render(), "# HELP a A.\n# TYPE a gauge\na{b=\"c\"} 1\n");
 }
 

@@ -125,13 +125,40 @@ fn a_row_that_is_no_sample_is_none() {
         ("h", "", "histogram", "", "+1"),
         ("h_bucket", "", "histogram", "", "+1"),
         ("s", "", "summary", "", "1"),
+        ("a", "__name__=\"b\"", "", "", "1"),
     ];
     let batch = batch("exec", 1, &rows);
     let shape = Shape::of(&batch.stream).unwrap();
     for (index, row) in rows.iter().enumerate() {
-        assert!(shape.sample(&batch, index).is_none(), "{row:?}");
+        assert!(shape.sample(&batch, index).is_err(), "{row:?}");
     }
-    assert!(shape.sample(&batch, rows.len()).is_none());
+    assert!(shape.sample(&batch, rows.len()).is_err());
+}
+
+#[test]
+fn bounds_and_quantiles_are_numbers_since_the_page_is_refused_for_one_that_is_none() {
+    let why = |name, label: &str, value: &str, kind| {
+        let labels = format!("{label}=\"{value}\"");
+        let batch = batch("exec", 1, &[(name, &labels, kind, "", "+1")]);
+        Shape::of(&batch.stream).unwrap().sample(&batch, 0).err()
+    };
+    for value in ["1", "0.5", "1e-3", "-2", "+Inf", "Inf", "-Inf"] {
+        assert_eq!(why("h_bucket", "le", value, "histogram"), None, "{value}");
+        assert_eq!(why("s", "quantile", value, "summary"), None, "{value}");
+    }
+    for value in ["1s", "abc", "", " 1", "1_0", "NaN", "1e999", "0x1p2"] {
+        for name in ["h_bucket", "h_sum"] {
+            let why = why(name, "le", value, "histogram");
+            assert_eq!(why, Some(Unfit::Bound("le")), "{name} {value}");
+        }
+        for name in ["s", "s_count"] {
+            let why = why(name, "quantile", value, "summary");
+            assert_eq!(why, Some(Unfit::Bound("quantile")), "{name} {value}");
+        }
+    }
+    // No bound of a histogram: a label as any other.
+    assert_eq!(why("g", "le", "abc", "gauge"), None);
+    assert_eq!(why("h_sum", "quantile", "abc", "histogram"), None);
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Scratch {
         let mut count = 0;
         // Rows of one metric stand together, as programs write them.
         let mut open: Option<(&str, Metric)> = None;
-        for sample in rows.filter_map(|row| shape.sample(batch, row)) {
+        for sample in rows.filter_map(|row| shape.sample(batch, row).ok()) {
             let Some(number) = sample.number else { continue };
             let is_same = |(name, metric): &(&str, Metric)| {
                 *name == sample.metric && metric.is_sum == sample.counts
@@ -94,8 +94,8 @@ fn attributes(stream: &Stream, sample: &Sample<'_>) -> Vec<u8> {
     let info = &stream.plan.stream;
     let several = info.collector != info.plugin; // as all that this collector exports
     for (name, value) in &sample.labels.pairs {
-        let name = if several && *name == "collector" { "exported_collector" } else { name };
-        add(name, &unescaped(value));
+        let name = if several { sample.labels.beside_collector(name) } else { (*name).into() };
+        add(&name, &unescaped(value));
     }
     if several {
         add("collector", &info.collector);

@@ -52,6 +52,7 @@ fn each_sample_is_a_point_of_the_metric_that_it_names() {
         ("jobs_total", "queue=\"c\"", "counter", "Jobs.", "+4"),
         ("h_bucket", "le=\"1\"", "histogram", "How long.", "+5"),
         ("free", "collector=\"x\"", "unknown", "", "-1.5"),
+        ("of_agents", "collector=\"x\",exported_collector=\"y\"", "unknown", "", "1"),
         ("no_value", "", "gauge", "", "none"),
         ("bad name", "", "gauge", "", "1"),
     ];
@@ -68,7 +69,8 @@ fn each_sample_is_a_point_of_the_metric_that_it_names() {
         [
             ("jobs_total", "Jobs.", true, 2),
             ("h_bucket", "How long.", true, 1),
-            ("free", "", false, 1)
+            ("free", "", false, 1),
+            ("of_agents", "", false, 1)
         ]
     );
     let pairs = |pairs: &[(&str, &str)]| {
@@ -82,6 +84,9 @@ fn each_sample_is_a_point_of_the_metric_that_it_names() {
         attributes(&points(&metrics[2])[0]),
         pairs(&[("exported_collector", "x"), ("collector", "mine")])
     );
+    let thrice =
+        [("exported_exported_collector", "x"), ("exported_collector", "y"), ("collector", "mine")];
+    assert_eq!(attributes(&points(&metrics[3])[0]), pairs(&thrice));
     let point = &points(&metrics[2])[0];
     assert_eq!((point.time_unix_nano, point.start_time_unix_nano), (20_000_000_000, 0));
 }
