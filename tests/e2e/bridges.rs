@@ -218,8 +218,12 @@ fn what_a_command_does_wrong_is_said_and_bounded() {
     let agent = agent(&config.concat(), &["exec"]);
     fails(&agent, "slow", "took longer than 200ms, and was killed");
     fails(&agent, "loud", "wrote more than 64 KiB, and was killed");
-    fails(&agent, "sick", "ended with exit status: 7: disk on fire");
-    fails(&agent, "odd", "line 2: `!` is no name of a metric");
+    fails(
+        &agent,
+        "sick",
+        "ended with exit status: 7; the log has what it wrote to its standard error",
+    );
+    fails(&agent, "odd", "line 2: no name of a metric");
     fails(&agent, "none", "`/no/x` can't be started: No such file");
     let denied = fails(&agent, "denied", "can't be started: Operation not permitted");
     assert!(denied["last_error"].as_str().unwrap().contains("allow = [\"exec\"]"), "{denied}");
@@ -235,7 +239,8 @@ fn what_a_command_does_wrong_is_said_and_bounded() {
     }
     let denied = &agent.collector("writes").unwrap()["sandbox"]["in_force"];
     if denied.to_string().contains("writes only to its state directory") {
-        fails(&agent, "writes", "cannot create /tmp/dropsonde-must-not-be: Permission denied");
+        fails(&agent, "writes", "ended with exit status: 2; the log has what it wrote");
+        agent.logged("cannot create /tmp/dropsonde-must-not-be: Permission denied");
         assert!(!Path::new("/tmp/dropsonde-must-not-be").exists());
     }
     // Nobody is restarted for what a command does.
@@ -245,6 +250,41 @@ fn what_a_command_does_wrong_is_said_and_bounded() {
     let first = pid_of(&agent, "slow", "pid");
     wait_for("the next run", || (pid_of(&agent, "slow", "pid") != first).then_some(()));
     ends(first);
+}
+
+/// Over HTTP anybody may ask; `dropsonde log` is for who may read the control socket.
+#[test]
+fn what_is_refused_is_shown_by_place_over_http_and_by_text_in_the_log_alone() {
+    let config = [
+        shell("told", "echo 'postgres://admin:hunter2@db' >&2; exit 3", ""),
+        shell("wrote", "echo 'a 1'; echo 'password=hunter2'", ""),
+        shell("garbage", "echo '<html>hunter2</html>'; printf 'a 123'", ""),
+        "[collectors.files]\nplugin = \"textfile\"\n[collectors.files.settings]\n\
+         directory = \"{root}/files\"\n"
+            .to_owned(),
+    ];
+    let agent = agent(&config.concat(), &["exec", "textfile"]);
+    let files = agent.root().join("files");
+    fs::create_dir_all(&files).unwrap();
+    fs::write(files.join("shadow"), "root:$6$hunter2:19000:0:::::\n").unwrap();
+    std::os::unix::fs::symlink("shadow", files.join("a.prom")).unwrap();
+    for (name, fault) in [
+        ("told", "`/bin/sh` ended with exit status: 3; the log has what it wrote"),
+        ("wrote", "`/bin/sh`: line 2: no name of a metric"),
+        ("garbage", "line 1: no name of a metric"),
+        ("files", "a.prom: line 1: no name of a metric"),
+    ] {
+        fails(&agent, name, fault);
+        wait_for(name, || agent.told(&["log", name]).contains("hunter2").then_some(()));
+    }
+    fails(&agent, "garbage", "line 2: it does not end: the text was cut");
+    for (name, up) in [("told", 0), ("wrote", 1), ("garbage", 0)] {
+        has_line(&agent, &format!("dropsonde_exec_up{{collector=\"{name}\"}} {up}"));
+    }
+    for page in ["/metrics", "/api/v1/collectors", "/api/v1/snapshot"] {
+        let (code, text) = agent.page(page);
+        assert!(code == 200 && !text.contains("hunter2"), "{page}: {code}: {text}");
+    }
 }
 
 #[test]

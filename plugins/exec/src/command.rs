@@ -1,10 +1,12 @@
 //! The command as the settings describe it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use dropsonde_samples::settings::{Size, Span};
+use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// A program and its arguments.
@@ -13,13 +15,28 @@ pub(crate) struct Argv(Vec<String>);
 
 impl<'de> Deserialize<'de> for Argv {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let argv = Vec::<String>::deserialize(from)?;
-        if argv.first().is_none_or(String::is_empty) {
-            return Err(serde::de::Error::custom(
-                "expected a program and its arguments: [\"df\", \"--output=avail\"]",
-            ));
+        from.deserialize_seq(ArgvList)
+    }
+}
+
+struct ArgvList;
+
+impl<'de> Visitor<'de> for ArgvList {
+    type Value = Argv;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a program and its arguments: [\"df\", \"--output=avail\"]")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Argv, A::Error> {
+        let mut argv = Vec::<String>::new();
+        while let Some(argument) = list.next_element()? {
+            argv.push(argument);
         }
-        Ok(Self(argv))
+        if argv.first().is_none_or(String::is_empty) {
+            return Err(Error::invalid_value(Unexpected::Other("no program"), &self));
+        }
+        Ok(Argv(argv))
     }
 }
 

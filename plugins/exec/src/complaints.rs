@@ -13,14 +13,16 @@ pub(crate) struct Complaints {
     host: Host,
     /// The line that is not complete.
     line: Vec<u8>,
+    /// Of those that are not logged.
     last: String,
     lines: usize,
+    any: bool,
     bytes: usize,
 }
 
 impl Complaints {
     pub(crate) fn new(host: Host) -> Self {
-        Self { host, line: Vec::new(), last: String::new(), lines: 0, bytes: 0 }
+        Self { host, line: Vec::new(), last: String::new(), lines: 0, any: false, bytes: 0 }
     }
 
     /// Takes what was written; says whether there is room for more in this round.
@@ -42,10 +44,12 @@ impl Complaints {
         let line = line.trim_end();
         if !line.is_empty() {
             self.lines += 1;
+            self.any = true;
             if self.lines <= LINES {
                 self.host.info(format_args!("standard error: {line}"));
+            } else {
+                self.last = line.to_owned();
             }
-            self.last = line.to_owned();
         }
         self.line.clear();
     }
@@ -54,15 +58,18 @@ impl Complaints {
     pub(crate) fn end_round(&mut self) {
         let more = self.lines.saturating_sub(LINES);
         if more > 0 {
-            self.host.info(format_args!("standard error: {more} lines more"));
+            self.host.info(format_args!(
+                "standard error: {more} lines more, the last one: {}",
+                std::mem::take(&mut self.last)
+            ));
         }
         (self.lines, self.bytes) = (0, 0);
     }
 
-    /// The command has ended: its last line, be it complete or not.
-    pub(crate) fn end(&mut self) -> String {
+    /// The command has ended, and its last line is complete or not. Tells whether there was any.
+    pub(crate) fn end(&mut self) -> bool {
         self.end_line();
         self.end_round();
-        std::mem::take(&mut self.last)
+        self.any
     }
 }

@@ -17,10 +17,10 @@ pub(crate) enum Fault {
     Timeout(Span),
     #[error("wrote more than {0}, and was killed; set `max_output` if that is right")]
     Output(Size),
-    #[error("ended with {status}{}", after_colon(last_line))]
-    Failed { status: ExitStatus, last_line: String },
-    #[error("ended with {status}{}; it is started again in {pause}", after_colon(last_line))]
-    Ended { status: ExitStatus, last_line: String, pause: Span },
+    #[error("ended with {status}{}", in_log(*complained))]
+    Failed { status: ExitStatus, complained: bool },
+    #[error("ended with {status}{}; it is started again in {pause}", in_log(*complained))]
+    Ended { status: ExitStatus, complained: bool, pause: Span },
     #[error("has written nothing complete for {0}, and was killed; it is started again")]
     Silent(Span),
     /// It is not there, for a reason that was given before.
@@ -42,6 +42,7 @@ fn hint(cause: &io::Error) -> &'static str {
     }
 }
 
-fn after_colon(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!(": {text}") }
+/// What a command writes to its standard error may be a secret, and everybody may read a fault.
+fn in_log(complained: bool) -> &'static str {
+    if complained { "; the log has what it wrote to its standard error" } else { "" }
 }

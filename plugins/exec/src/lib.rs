@@ -87,7 +87,8 @@ enum Mode {
 /// How the command does.
 #[derive(Debug, Record)]
 struct Health {
-    /// Whether the last read was good.
+    /// Whether the last read was good: the command did not fail, and not all was refused that it
+    /// wrote.
     #[gauge(unit = "{up}", otel = "dropsonde.exec.up")]
     up: bool,
     /// How long the last run took; of a command that ends.
@@ -102,6 +103,9 @@ struct Health {
     /// Samples of the last read.
     #[gauge(unit = "{sample}", otel = "dropsonde.exec.samples")]
     sample_count: usize,
+    /// Those without a value: what was written is no finite number.
+    #[gauge(unit = "{sample}", otel = "dropsonde.exec.samples_without_value")]
+    valueless_count: usize,
     /// Lines that were refused.
     #[counter(unit = "{line}", otel = "dropsonde.exec.refused")]
     refused: u64,
@@ -169,23 +173,27 @@ impl Collector for Exec {
             None => once::run(&self.command, &self.host, &mut self.exit_code),
         };
         let mut reading = Reading::default();
-        let up = matches!(round.written, Ok(Some(_)));
+        let mut up = false;
         match round.written {
             Ok(Some(bytes)) => {
                 reading = self.format.read(&bytes).prefixed(&self.prefix);
-                self.last_good = Some(round.at);
+                up = !reading.is_garbage();
+                if up {
+                    self.last_good = Some(round.at);
+                }
             }
             Ok(None) => {}
             Err(fault) => out.partial(format_args!("`{}` {fault}", self.command.name())),
         }
         self.refused += reading.refused;
-        reading.report(&format!("`{}`", self.command.name()), out);
+        reading.report(&format!("`{}`", self.command.name()), out, &self.host);
         out.push(Health {
             up,
             duration_seconds: round.duration.map(|duration| duration.as_secs_f64()),
             exit_code: self.exit_code,
             age_seconds: self.last_good.map(|at| at.elapsed().as_secs_f64()),
             sample_count: reading.samples.len(),
+            valueless_count: reading.valueless(),
             refused: self.refused,
             restarts: self.stream.as_ref().map_or(0, Stream::restarts),
         })?;

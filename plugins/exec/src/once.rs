@@ -53,12 +53,12 @@ fn try_run(
         }
         match status {
             Some(status) if pipes.are_closed() || Instant::now() >= until => {
-                let last_line = pipes.complaints.end();
+                let complained = pipes.complaints.end();
                 *exit_code = status.code();
                 return if status.success() {
                     Ok(output)
                 } else {
-                    Err(Fault::Failed { status, last_line })
+                    Err(Fault::Failed { status, complained })
                 };
             }
             None if Instant::now() >= until => return Err(Fault::Timeout(command.timeout)),

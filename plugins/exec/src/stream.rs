@@ -97,7 +97,7 @@ impl Stream {
             Ok(Some(status)) => Ok(status),
             Err(fault) => Err(fault),
         };
-        let (lived, last_line) = (running.started.elapsed(), running.pipes.complaints.end());
+        let (lived, complained) = (running.started.elapsed(), running.pipes.complaints.end());
         self.running = None;
         if lived > LONGEST {
             self.pause = SHORTEST; // it was well
@@ -106,7 +106,7 @@ impl Stream {
         self.pause();
         let status = ended?;
         *exit_code = status.code();
-        Err(Fault::Ended { status, last_line, pause })
+        Err(Fault::Ended { status, complained, pause })
     }
 
     fn pause(&mut self) {

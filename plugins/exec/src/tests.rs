@@ -48,8 +48,24 @@ fn a_run_gives_samples_and_what_it_took() {
     assert_eq!((&health["up"], &health["exit_code"]), (&json!(true), &json!(0)));
     assert_eq!((&health["sample_count"], &health["refused"]), (&json!(2), &json!(1)));
     assert!(health["duration_seconds"].as_f64() > Some(0.0));
-    assert!(round.partial[0].starts_with("`sh`: line 3: `?` is no name"), "{round:?}");
+    assert!(round.partial[0].starts_with("`sh`: line 3: no name"), "{round:?}");
     assert_eq!(exec.collect().unwrap().rows("")[0]["refused"], 2);
+}
+
+#[test]
+fn a_command_of_which_all_is_refused_is_not_up() {
+    for (script, format, place) in [
+        ("printf 'a 123'", "prometheus", "line 1: it does not end"),
+        ("printf 'a value=123'", "influx", "line 1: it does not end"),
+        ("echo '<html>'", "prometheus", "line 1: no name of a metric"),
+        ("echo '{'", "json", "the document: it is not JSON"),
+    ] {
+        let round = shell(script, json!({ "format": format })).collect().unwrap();
+        assert!(fault(&round).contains(place), "{round:?}");
+        assert_eq!(round.rows("")[0]["age_seconds"], Value::Null);
+    }
+    let round = shell("true", json!({})).collect().unwrap();
+    assert_eq!(round.rows("")[0]["up"], true);
 }
 
 #[test]
@@ -64,10 +80,13 @@ fn it_runs_where_and_with_what_the_settings_say() {
 }
 
 #[test]
-fn a_failure_is_named_with_its_last_words() {
+fn a_failure_is_named_and_what_it_wrote_is_for_the_log() {
     let round = shell("echo 'a 1'; echo one >&2; printf two >&2; exit 3", json!({})).collect();
     let round = round.unwrap();
-    assert_eq!(fault(&round), "`sh` ended with exit status: 3: two");
+    assert_eq!(
+        fault(&round),
+        "`sh` ended with exit status: 3; the log has what it wrote to its standard error"
+    );
     assert_eq!(round.rows("")[0]["exit_code"], 3);
     let round = shell("kill -9 $$", json!({})).collect().unwrap();
     assert_eq!(fault(&round), "`sh` ended with signal: 9 (SIGKILL)");
@@ -127,7 +146,8 @@ fn of_a_stream_the_last_complete_block_is_shown() {
 fn a_stream_that_ends_is_started_again_after_a_pause() {
     let script = "printf '{\"a\": 1}\\n'; echo why >&2; exit 4";
     let mut exec = shell(script, json!({ "mode": "stream", "format": "json" }));
-    let text = "`sh` ended with exit status: 4: why; it is started again in";
+    let text = "`sh` ended with exit status: 4; the log has what it wrote to its standard error; it is \
+                started again in";
     let mut ended = |pause: &str| {
         let start = Instant::now();
         loop {
@@ -185,6 +205,8 @@ fn settings_that_can_not_be_are_refused() {
     for (settings, reason) in [
         (json!({}), "missing field `command`"),
         (json!({ "command": [] }), "expected a program and its arguments"),
+        (json!({ "command": "df -h" }), "expected a program and its arguments: [\"df\","),
+        (json!({ "command": ["a"], "timeout": 5 }), "expected a duration such as \"500ms\""),
         (json!({ "command": [""] }), "expected a program and its arguments"),
         (json!({ "command": ["a"], "timeout": "0s" }), "above 0"),
         (json!({ "command": ["a"], "max_output": "1GiB" }), "expected a size"),

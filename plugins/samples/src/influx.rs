@@ -12,16 +12,16 @@
 
 use crate::fault::shown;
 use crate::names::made_valid;
-use crate::{Fault, Kind, Labels, Reading, Sample, lines};
+use crate::{Fault, Kind, Labels, Reading, Sample, ended_lines};
 
 pub(crate) fn read(bytes: &[u8]) -> Reading {
     let mut reading = Reading::default();
-    for (number, line) in lines(bytes) {
+    for (number, line) in ended_lines(bytes) {
         let taken = line
             .and_then(take)
             .and_then(|samples| samples.into_iter().try_for_each(|sample| reading.put(sample)));
         if let Err(fault) = taken {
-            reading.refuse(&format!("line {number}"), &fault);
+            reading.refuse(format_args!("line {number}"), fault);
         }
     }
     reading

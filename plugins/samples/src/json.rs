@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::fault::shown;
-use crate::names::made_valid;
-use crate::{Fault, Kind, Labels, Reading, Sample, lines};
+use crate::names::{made_valid, made_valid_within};
+use crate::{Fault, Kind, Labels, MAX_NAME, Reading, Sample, lines};
 
 pub(crate) fn read(bytes: &[u8]) -> Reading {
     let mut reading = Reading::default();
@@ -21,7 +21,7 @@ pub(crate) fn read(bytes: &[u8]) -> Reading {
         Ok(document) => take(document, "", &mut reading),
         Err(_) if is_document_per_line(bytes) => each_line(bytes, &mut reading),
         Err(_) if bytes.trim_ascii().is_empty() => {}
-        Err(error) => reading.refuse("the document", &Fault::Json(error.to_string())),
+        Err(error) => reading.refuse("the document", Fault::Json(error.to_string())),
     }
     reading
 }
@@ -43,7 +43,7 @@ fn each_line(bytes: &[u8], reading: &mut Reading) {
         };
         match document {
             Ok(document) => take(document, &format!("{place}, "), reading),
-            Err(fault) => reading.refuse(&place, &fault),
+            Err(fault) => reading.refuse(place, fault),
         }
     }
 }
@@ -55,13 +55,13 @@ fn take(document: Value, before: &str, reading: &mut Reading) {
             for (index, item) in items.into_iter().enumerate() {
                 let added = one(item).and_then(|sample| reading.put(sample));
                 if let Err(fault) = added {
-                    reading.refuse(&format!("{before}item {}", index + 1), &fault);
+                    reading.refuse(format_args!("{before}item {}", index + 1), fault);
                 }
             }
         }
         sample if is_sample(&sample) => {
             if let Err(fault) = one(sample).and_then(|sample| reading.put(sample)) {
-                reading.refuse(&format!("{before}the sample"), &fault);
+                reading.refuse(format_args!("{before}the sample"), fault);
             }
         }
         other => numbers(&other, &mut String::new(), before, reading),
@@ -119,15 +119,16 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// Adds each number below a value; `path` is what leads to it, and is left as it was. No deeper
-/// than documents are read.
+/// Adds each number below a value; `path` is what leads to it, as far as a name may be long, and
+/// is left as it was. No deeper than documents are read.
 fn numbers(value: &Value, path: &mut String, before: &str, reading: &mut Reading) {
     let length = path.len();
     let mut step = |key: &str, value: &Value, reading: &mut Reading| {
         if !path.is_empty() {
             path.push('_');
         }
-        path.push_str(key);
+        let room = (MAX_NAME + 1).saturating_sub(path.len()); // one beyond is too long
+        path.extend(made_valid_within(key).take(room));
         numbers(value, path, before, reading);
         path.truncate(length);
     };
@@ -141,7 +142,7 @@ fn numbers(value: &Value, path: &mut String, before: &str, reading: &mut Reading
             let Some(number) = number(leaf) else { return };
             let sample = Sample::new(&made_valid(path), Labels::default(), Kind::Unknown, number);
             if let Err(fault) = sample.and_then(|sample| reading.put(sample)) {
-                reading.refuse(&format!("{before}`{}`", shown(path)), &fault);
+                reading.refuse(format_args!("{before}a number"), fault);
             }
         }
     }

@@ -51,11 +51,12 @@ pub enum Format {
 impl Format {
     /// Reads all that was written. Never fails as a whole: the reading says what was refused.
     pub fn read(self, bytes: &[u8]) -> Reading {
-        match self {
+        let reading = match self {
             Self::Prometheus => prometheus::read(bytes),
             Self::Influx => influx::read(bytes),
             Self::Json => json::read(bytes),
-        }
+        };
+        reading.finished()
     }
 }
 
@@ -69,6 +70,17 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, Result<&str, Fault>)> {
             std::str::from_utf8(line).map_err(|_| Fault::NotText)
         };
         (index + 1, text.map(|line| line.strip_suffix('\r').unwrap_or(line)))
+    })
+}
+
+/// The same of a format each line of which must end: of a number that was cut off, another one is
+/// left. Only what says nothing need not.
+fn ended_lines(bytes: &[u8]) -> impl Iterator<Item = (usize, Result<&str, Fault>)> {
+    let ended = bytes.iter().filter(|byte| **byte == b'\n').count();
+    let says_nothing = |line: &&str| matches!(line.trim(), "" | "# EOF");
+    lines(bytes).map(move |(number, line)| {
+        let is_cut = number > ended && !line.as_ref().is_ok_and(says_nothing);
+        (number, if is_cut { Err(Fault::Cut) } else { line })
     })
 }
 

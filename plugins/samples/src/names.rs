@@ -42,13 +42,18 @@ pub(crate) fn check_label(name: &str) -> Result<(), Fault> {
 }
 
 fn check_length(name: &str) -> Result<(), Fault> {
-    if name.len() > MAX_NAME { Err(Fault::LongName(name.len())) } else { Ok(()) }
+    if name.len() > MAX_NAME { Err(Fault::LongName(shown(name))) } else { Ok(()) }
+}
+
+/// What stands within a name, each character for itself.
+pub(crate) fn made_valid_within(part: &str) -> impl Iterator<Item = char> {
+    let fits = |one: char| one.is_ascii_alphanumeric() || one == '_';
+    part.chars().map(move |one| if fits(one) { one } else { '_' })
 }
 
 /// A name of another world: what Prometheus does not take becomes `_`.
 pub(crate) fn made_valid(name: &str) -> String {
-    let fits = |byte: char| byte.is_ascii_alphanumeric() || byte == '_';
-    let mut made: String = name.chars().map(|one| if fits(one) { one } else { '_' }).collect();
+    let mut made: String = made_valid_within(name).collect();
     if made.is_empty() || made.starts_with(|first: char| first.is_ascii_digit()) {
         made.insert(0, '_');
     }

@@ -3,24 +3,24 @@
 //! as `x`, there are `# UNIT` and `# EOF`, and an exemplar may follow a sample. Times and exemplars
 //! are left out: a batch has one time, that of the read.
 //!
-//! A line is refused for itself. Words are set apart by blanks and tabs.
+//! A line is refused for itself, and the last one too if it does not end. Words are set apart by blanks and tabs.
 
 use std::collections::HashMap;
 
 use crate::fault::shown;
 use crate::names::{check_metric, label_length, metric_length};
-use crate::{Fault, Kind, Labels, Reading, Sample, cut, lines};
+use crate::{Fault, Kind, Labels, Reading, Sample, cut, ended_lines};
 
 pub(crate) fn read(bytes: &[u8]) -> Reading {
     let mut reading = Reading::default();
     let mut families = Families::default();
-    for (number, line) in lines(bytes) {
+    for (number, line) in ended_lines(bytes) {
         if line.as_deref().map(str::trim) == Ok("# EOF") {
             break; // OpenMetrics: nothing may follow
         }
         let taken = line.and_then(|line| take(line, &mut families, &mut reading));
         if let Err(fault) = taken {
-            reading.refuse(&format!("line {number}"), &fault);
+            reading.refuse(format_args!("line {number}"), fault);
         }
     }
     reading

@@ -1,8 +1,9 @@
 //! What was read, and what was refused.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 
-use dropsonde_plugin_api::{Batch, Result};
+use dropsonde_plugin_api::{Batch, Host, Result};
 
 use crate::fault::shown;
 use crate::settings::Prefix;
@@ -19,15 +20,34 @@ pub struct Reading {
     /// Lines, or items of JSON, that were refused.
     pub refused: u64,
     /// The first of them, with the reason.
-    faults: Vec<String>,
-    /// Where a series stands.
+    faults: Vec<Refused>,
+    /// Where a series stands, while it is read.
     places: HashMap<String, usize>,
 }
 
+#[derive(Debug)]
+struct Refused {
+    place: String,
+    fault: Fault,
+}
+
 impl Reading {
+    /// There was something, and nothing of it was taken.
+    pub fn is_garbage(&self) -> bool {
+        self.refused > 0 && self.samples.is_empty()
+    }
+
+    /// Samples that are there and have no value: what was read is no finite number.
+    pub fn valueless(&self) -> usize {
+        let is_valueless = |sample: &&Sample| sample.total.is_none() && sample.value.is_none();
+        self.samples.iter().filter(is_valueless).count()
+    }
+
     /// What was refused, in one line: `line 3: …; line 5: …; and 7 more`. `None`: nothing was.
+    /// Shows nothing of what was read.
     pub fn faults(&self) -> Option<String> {
-        let named = self.faults.join("; ");
+        let named = self.faults.iter().map(|Refused { place, fault }| format!("{place}: {fault}"));
+        let named = named.collect::<Vec<_>>().join("; ");
         let more = self.refused - self.faults.len() as u64;
         match (self.faults.is_empty(), more) {
             (true, _) => None,
@@ -36,10 +56,22 @@ impl Reading {
         }
     }
 
-    /// Reports what was refused of `source` in a round.
-    pub fn report(&self, source: &str, out: &mut Batch) {
+    /// What was read where something was refused, in one line: `line 3: "…"`. `None`: nothing, or
+    /// nothing that can be shown.
+    pub fn texts(&self) -> Option<String> {
+        let text = |one: &Refused| Some(format!("{}: {:?}", one.place, one.fault.text()?));
+        let texts: Vec<String> = self.faults.iter().filter_map(text).collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
+    }
+
+    /// Reports what was refused of `source` in a round: to everybody what is wrong where, to the
+    /// log what stands there.
+    pub fn report(&self, source: &str, out: &mut Batch, host: &Host) {
         if let Some(faults) = self.faults() {
             out.partial(format_args!("{source}: {faults}"));
+        }
+        if let Some(texts) = self.texts() {
+            host.info(format_args!("refused in {source}: {texts}"));
         }
     }
 
@@ -53,7 +85,6 @@ impl Reading {
     #[must_use]
     pub fn prefixed(mut self, prefix: &Prefix) -> Self {
         if !prefix.0.is_empty() {
-            self.places.clear(); // of other names
             self.samples.iter_mut().for_each(|sample| sample.metric.insert_str(0, &prefix.0));
         }
         self
@@ -68,29 +99,35 @@ impl Reading {
         }
         let mut labelled = Self { refused: self.refused, faults: self.faults, ..Self::default() };
         for mut sample in self.samples {
-            let series = sample.series();
             let added = sample.add_labels(own, honored).and_then(|()| labelled.add(sample));
             if let Err(fault) = added {
-                labelled.refuse(&shown(&series), &fault);
+                labelled.refuse("a sample with labels of the settings", fault);
             }
         }
-        labelled
+        labelled.finished()
     }
 
     /// Takes over the samples of another; what stands here already is refused there.
     pub fn merge(&mut self, other: &Self, source: &str) {
         for sample in &other.samples {
             if let Err(fault) = self.add(sample.clone()) {
-                self.refuse(source, &fault);
+                self.refuse(source, fault);
             }
         }
     }
 
-    pub(crate) fn refuse(&mut self, place: &str, fault: &Fault) {
+    pub(crate) fn refuse(&mut self, place: impl Display, fault: Fault) {
         self.refused += 1;
         if self.faults.len() < MAX_NAMED {
-            self.faults.push(format!("{place}: {fault}"));
+            self.faults.push(Refused { place: place.to_string(), fault });
         }
+    }
+
+    /// Nothing is added any more: it keeps no more than the samples need.
+    pub(crate) fn finished(mut self) -> Self {
+        self.places = HashMap::new();
+        self.samples.shrink_to_fit();
+        self
     }
 
     /// Adds a sample whose series may not be there yet.

@@ -2,9 +2,10 @@
 //! agent's own configuration.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use serde::de::Error;
+use serde::de::{Error, Expected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::names::{check_label, check_metric};
@@ -15,19 +16,32 @@ pub struct Span(pub Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        match humantime::parse_duration(&text) {
-            Ok(duration) if !duration.is_zero() => Ok(Self(duration)),
-            Ok(_) => Err(D::Error::custom("the duration must be above 0")),
-            Err(error) => Err(D::Error::custom(format_args!(
-                "expected a duration such as \"500ms\" or \"5s\": {error}"
-            ))),
+        from.deserialize_str(SpanText)
+    }
+}
+
+struct SpanText;
+
+impl Visitor<'_> for SpanText {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as \"500ms\", \"5s\" or \"1h\"")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Span, E> {
+        match humantime::parse_duration(text) {
+            Ok(duration) if !duration.is_zero() => Ok(Span(duration)),
+            Ok(_) => Err(E::custom("the duration must be above 0")),
+            Err(error) => {
+                Err(E::custom(format_args!("expected {}: {error}", &self as &dyn Expected)))
+            }
         }
     }
 }
 
-impl std::fmt::Display for Span {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
     }
 }
@@ -97,8 +111,8 @@ fn bytes(text: &str) -> Option<usize> {
     number.parse::<usize>().ok()?.checked_mul(unit)
 }
 
-impl std::fmt::Display for Size {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             bytes if bytes.is_multiple_of(1 << 20) => write!(f, "{} MiB", bytes >> 20),
             bytes if bytes.is_multiple_of(1 << 10) => write!(f, "{} KiB", bytes >> 10),

@@ -26,13 +26,15 @@ fn good(format: Format, text: &str) -> Vec<String> {
     shown(&reading)
 }
 
-/// Why a line is refused; those around it are not.
+/// Why a line is refused, and what the log has of it; those around it are not.
 #[track_caller]
-fn refused(format: Format, line: &str, before: &str, after: &str) -> String {
+fn refused(format: Format, line: &str, before: &str, after: &str) -> (String, Option<String>) {
     let reading = format.read(format!("{before}\n{line}\n{after}\n").as_bytes());
     assert_eq!((reading.samples.len(), reading.refused), (2, 1), "{line}: {reading:?}");
     let fault = reading.faults().unwrap();
-    fault.strip_prefix("line 2: ").unwrap_or_else(|| panic!("{fault}")).to_owned()
+    let fault = fault.strip_prefix("line 2: ").unwrap_or_else(|| panic!("{fault}")).to_owned();
+    let text = reading.texts().map(|text| text.strip_prefix("line 2: ").unwrap().to_owned());
+    (fault, text)
 }
 
 #[test]
@@ -60,6 +62,65 @@ fn own_labels_rename_or_give_way() {
     };
     assert_eq!(with(false), r#"exported_exported_job="theirs",exported_job="older",job="ours""#);
     assert_eq!(with(true), r#"exported_job="older",job="theirs""#);
+}
+
+#[test]
+fn what_stands_in_a_refused_line_is_for_the_log_alone() {
+    const SECRET: &str = "hunter2";
+    let item = |sample: &str| format!(r#"[{{"metric": "a", {sample}}}]"#);
+    for (format, text) in [
+        (Format::Prometheus, "hunter2=abc\n".to_owned()),
+        (Format::Prometheus, "a hunter2\n".to_owned()),
+        (Format::Prometheus, "a 1 hunter2\n".to_owned()),
+        (Format::Prometheus, "a 1 2 hunter2\n".to_owned()),
+        (Format::Prometheus, "a{hunter2} 1\n".to_owned()),
+        (Format::Prometheus, "a{hunter2=\"\",hunter2=\"\"} 1\na{x=\"\",x=\"\"} 1\n".to_owned()),
+        (Format::Prometheus, "hunter2 1\nhunter2 2\n".to_owned()),
+        (Format::Prometheus, "# TYPE a hunter2\n".to_owned()),
+        (Format::Prometheus, "# HELP hunter2 a\n# HELP hunter2 a\n".to_owned()),
+        (Format::Prometheus, "hunter2 1\n# TYPE hunter2 gauge\n".to_owned()),
+        (Format::Prometheus, "# TYPE hunter2 histogram\nhunter2 1\n".to_owned()),
+        (Format::Influx, "a hunter2\n".to_owned()),
+        (Format::Influx, "a,hunter2 b=1\n".to_owned()),
+        (Format::Influx, "a b=hunter2\n".to_owned()),
+        (Format::Json, item(r#""value": "hunter2""#)),
+        (Format::Json, item(r#""value": 1, "hunter2": 1"#)),
+        (Format::Json, item(r#""value": 1, "labels": {"x": ["hunter2"]}"#)),
+        (Format::Json, format!(r#"{{"hunter2{}": 1}}"#, "x".repeat(300))),
+    ] {
+        let reading = format.read(text.as_bytes());
+        let (fault, logged) = (reading.faults().unwrap(), reading.texts().unwrap());
+        assert!(!fault.contains(SECRET), "{text}: {fault}");
+        assert!(logged.contains(SECRET), "{text}: {logged}");
+    }
+    let long = Format::Prometheus.read(format!("{}\n", "é?".repeat(1000)).as_bytes());
+    assert!(long.texts().unwrap().len() < 200);
+}
+
+#[test]
+fn a_last_line_that_does_not_end_is_refused() {
+    let cut = "it does not end: the text was cut";
+    for (format, whole, part) in
+        [(Format::Prometheus, "a 1\n", "b 123"), (Format::Influx, "a value=1\n", "b value=123")]
+    {
+        let reading = format.read(format!("{whole}{part}").as_bytes());
+        assert_eq!((shown(&reading), reading.refused), (vec!["a unknown 1".to_owned()], 1));
+        assert_eq!(reading.faults().unwrap(), format!("line 2: {cut}"));
+        assert!(format.read(part.as_bytes()).is_garbage());
+        assert_eq!(good(format, &format!("{whole}{part}\n")).len(), 2);
+        assert_eq!(good(format, &format!("{whole} \t")).len(), 1);
+    }
+    assert_eq!(good(Format::Prometheus, "a 1\n# EOF"), ["a unknown 1"]);
+    assert_eq!(good(Format::Json, "{\"a\": 123}"), ["a unknown 123"]);
+}
+
+#[test]
+fn garbage_is_what_has_something_and_nothing_that_can_be_taken() {
+    for (text, is_garbage) in
+        [("", false), ("# nothing\n", false), ("<html>\n", true), ("<html>\na 1\n", false)]
+    {
+        assert_eq!(Format::Prometheus.read(text.as_bytes()).is_garbage(), is_garbage, "{text}");
+    }
 }
 
 #[test]

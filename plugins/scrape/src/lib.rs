@@ -2,6 +2,7 @@
 //! is left out: the samples are of the time of the read. Where the endpoint can't be read there are
 //! no samples, and `up` is 0, as Prometheus has it.
 
+mod fault;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -10,14 +11,17 @@ use std::time::{Duration, Instant};
 
 use dropsonde_plugin_api::{matches_pattern, prelude::*};
 use dropsonde_samples::{Format, Reading, Sample};
-use ureq::Agent;
+use ureq::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body};
 
+use crate::fault::Fault;
 use crate::settings::Settings;
 
 /// How the endpoint does.
 #[derive(Debug, Record)]
 struct Health {
-    /// Whether it could be read.
+    /// Whether it could be read, and not all was refused that is there.
     #[gauge(unit = "{up}", otel = "dropsonde.scrape.up")]
     up: bool,
     /// How long that took.
@@ -35,6 +39,9 @@ struct Health {
     /// Those that `include` and `exclude` leave.
     #[gauge(unit = "{sample}", otel = "dropsonde.scrape.samples_kept")]
     kept_count: usize,
+    /// Those of the kept ones without a value: what is on the page is no finite number.
+    #[gauge(unit = "{sample}", otel = "dropsonde.scrape.samples_without_value")]
+    valueless_count: usize,
     /// Lines that were refused.
     #[counter(unit = "{line}", otel = "dropsonde.scrape.refused")]
     refused: u64,
@@ -42,6 +49,7 @@ struct Health {
 
 struct Scrape {
     settings: Settings,
+    host: Host,
     agent: Agent,
     last_good: Option<Instant>,
     refused: u64,
@@ -57,7 +65,7 @@ impl Collector for Scrape {
 
     const INTERVAL: Duration = Duration::from_secs(10);
 
-    fn create(settings: Settings, _: Host) -> Result<Self> {
+    fn create(settings: Settings, host: Host) -> Result<Self> {
         let agent = Agent::config_builder()
             .timeout_global(Some(settings.timeout.0))
             .http_status_as_error(true)
@@ -66,29 +74,30 @@ impl Collector for Scrape {
             .proxy(None) // the endpoint is near, and the environment is the agent's
             .build()
             .new_agent();
-        Ok(Self { settings, agent, last_good: None, refused: 0 })
+        Ok(Self { settings, host, agent, last_good: None, refused: 0 })
     }
 
     fn collect(&mut self, out: &mut Batch) -> Result<()> {
         let start = Instant::now();
         let page = self.page();
         let duration_seconds = start.elapsed().as_secs_f64();
-        let (up, body_bytes) = (page.is_ok(), page.as_ref().map_or(0, Vec::len));
-        let mut reading = Reading::default();
+        let body_bytes = page.as_ref().map_or(0, Vec::len);
+        let (mut reading, mut up) = (Reading::default(), false);
         match page {
             Ok(page) => {
-                self.last_good = Some(start);
                 reading = Format::Prometheus.read(&page);
+                up = !reading.is_garbage();
+                if up {
+                    self.last_good = Some(start);
+                }
             }
-            Err(error) => {
-                out.partial(format_args!("{}: {error}{}", self.settings.url, hint(&error)));
-            }
+            Err(fault) => out.partial(format_args!("{}: {fault}", self.settings.url)),
         }
         let sample_count = reading.samples.len();
         reading.samples.retain(|sample| self.is_wanted(&sample.metric));
         let settings = &self.settings;
         let reading = reading.labelled(&settings.labels.0, settings.honor_labels);
-        reading.report(&settings.url.to_string(), out);
+        reading.report(&settings.url.to_string(), out, &self.host);
         self.refused += reading.refused;
         out.push(Health {
             up,
@@ -97,6 +106,7 @@ impl Collector for Scrape {
             body_bytes,
             sample_count,
             kept_count: reading.samples.len(),
+            valueless_count: reading.valueless(),
             refused: self.refused,
         })?;
         reading.publish(out)
@@ -105,13 +115,15 @@ impl Collector for Scrape {
 
 impl Scrape {
     /// Blocks for the settings' `timeout` at most.
-    fn page(&self) -> Result<Vec<u8>, ureq::Error> {
+    fn page(&self) -> Result<Vec<u8>, Fault> {
         let mut request = self.agent.get(self.settings.url.uri());
         for (name, value) in &self.settings.headers.0 {
             request = request.header(name, value);
         }
         let mut response = request.call()?;
-        response.body_mut().with_config().limit(self.settings.max_body.0 as u64).read_to_vec()
+        check(&response)?;
+        let body = response.body_mut().with_config();
+        Ok(body.limit(self.settings.max_body.0 as u64).read_to_vec()?)
     }
 
     fn is_wanted(&self, metric: &str) -> bool {
@@ -121,14 +133,22 @@ impl Scrape {
     }
 }
 
-fn hint(error: &ureq::Error) -> &'static str {
-    match error {
-        // seccomp(2) answers socket(2) so.
-        ureq::Error::Io(cause) if cause.raw_os_error() == Some(1) => {
-            "; the sandbox lets the network be reached with `allow = [\"network\"]` only"
-        }
-        _ => "",
+/// Whether an answer can be a page.
+fn check(response: &Response<Body>) -> Result<(), Fault> {
+    let begins = |name: HeaderName, with: &[u8]| {
+        let value = response.headers().get(name)?.as_bytes().trim_ascii();
+        Some(value.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with)))
+    };
+    if response.status() != StatusCode::OK {
+        return Err(Fault::Status(response.status().as_u16()));
     }
+    if begins(CONTENT_ENCODING, b"identity") == Some(false) {
+        return Err(Fault::Encoded);
+    }
+    if begins(CONTENT_TYPE, b"text/html") == Some(true) {
+        return Err(Fault::Html);
+    }
+    Ok(())
 }
 
 export_plugin!(collector = Scrape, name = "scrape", capabilities = [Network]);

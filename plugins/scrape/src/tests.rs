@@ -55,7 +55,7 @@ fn the_page_is_asked_for_and_read() {
     let health = &round.rows("")[0];
     assert_eq!((&health["up"], &health["refused"]), (&json!(true), &json!(1)));
     assert_eq!((&health["sample_count"], &health["body_bytes"]), (&json!(2), &json!(34)));
-    assert!(round.partial[0].contains("/metrics: line 3: `?` is no name"), "{round:?}");
+    assert!(round.partial[0].contains("/metrics: line 3: no name"), "{round:?}");
     assert!(asked.starts_with("get /metrics?x=1 http/1.1\r\n"), "{asked}");
     for header in ["x-key: secret", "accept: text/plain;version=0.0.4,", "user-agent: dropsonde"] {
         assert!(asked.contains(header), "{header}: {asked}");
@@ -98,6 +98,41 @@ fn where_nothing_can_be_read_there_are_no_samples_and_up_is_0() {
     let cut_short = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na 1\n".to_vec();
     bad(cut_short, json!({}));
     bad(b"nonsense\r\n\r\n".to_vec(), json!({}));
+    let answer = |status: &str, headers: &str, body: &[u8]| {
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n");
+        [head.as_bytes(), body].concat()
+    };
+    let error = bad(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(), json!({}));
+    assert!(error.ends_with("it answers with status 204, and a page comes with 200"), "{error}");
+    let html = "Content-Type: Text/HTML; charset=utf-8\r\n";
+    let error = bad(answer("200 OK", html, b"a 1\n"), json!({}));
+    assert!(error.contains("its answer is text/html"), "{error}");
+    let error = bad(answer("200 OK", "Content-Encoding: gzip\r\n", b"\x1f\x8b\n"), json!({}));
+    assert!(error.contains("its answer is compressed (Content-Encoding)"), "{error}");
+    for garbage in [b"<html>\n<body>hunter2</body>\n".as_slice(), b"\x1f\x8b\x00\xff\n"] {
+        let error = bad(answer("200 OK", "", garbage), json!({}));
+        assert!(error.contains("/metrics: line 1: ") && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_page_that_is_empty_is_one() {
+    for page in [page(""), page("# EOF"), page("a 1\n")] {
+        let (round, _) = scrape(page, json!({ "exclude": ["a"] }));
+        assert_eq!((round.rows("samples").len(), round.partial.len()), (0, 0), "{round:?}");
+        assert_eq!(round.rows("")[0]["up"], true);
+    }
+}
+
+#[test]
+fn a_number_that_the_end_of_the_connection_cut_off_is_none() {
+    let cut = b"HTTP/1.1 200 OK\r\n\r\na 1\nb NaN\nc 123".to_vec();
+    let (round, _) = scrape(cut, json!({}));
+    assert_eq!(series(&round), ["a{}", "b{}"]);
+    let health = &round.rows("")[0];
+    assert_eq!((&health["up"], &health["valueless_count"]), (&json!(true), &json!(1)));
+    assert!(round.partial[0].ends_with("line 3: it does not end: the text was cut"), "{round:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use dropsonde_samples::settings::Size;
-use dropsonde_samples::{Format, Reading};
+use dropsonde_samples::{Format, MAX_SAMPLES, Reading};
 use rustix::fs::{Mode, OFlags};
 
 /// Most files that are read.
@@ -28,7 +28,10 @@ pub(crate) struct Files {
 pub(crate) struct Found {
     print: Print,
     pub(crate) mtime: SystemTime,
+    /// Without samples, if they are left out.
     pub(crate) reading: Reading,
+    /// So many samples, for which there is no room beside those of the files before.
+    left_out: Option<usize>,
 }
 
 /// Tells whether a file is another, or was written to: device, inode, size, time of last change.
@@ -44,7 +47,8 @@ impl Files {
         self.found.iter().map(|(path, found)| (path.as_path(), found))
     }
 
-    /// Reads what has changed; says what could not be read, which is then known no more.
+    /// Reads what has changed; says what could not be read, which is then known no more, and whose
+    /// samples are left out: no more are kept than can be published.
     pub(crate) fn look(&mut self) -> Vec<String> {
         let directory = self.directory.display();
         let mut names = match names(&self.directory) {
@@ -61,16 +65,43 @@ impl Files {
             names.truncate(MAX_FILES);
         }
         let mut before = std::mem::take(&mut self.found);
+        let mut room = MAX_SAMPLES;
         for path in names {
-            let known = before.remove(&path);
+            let known = before.remove(&path).filter(|known| !known.fits_again(room));
             match look_at(&path, known, self.max_file) {
-                Ok(found) => drop(self.found.insert(path, found)),
+                Ok(mut found) => {
+                    faults.extend(found.fit(&path, room));
+                    room = room.saturating_sub(found.reading.samples.len());
+                    self.found.insert(path, found);
+                }
                 // It was there a moment ago, and is not now.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => faults.push(format!("{}: {error}", path.display())),
             }
         }
         faults
+    }
+}
+
+impl Found {
+    /// There is room now for what was left out.
+    fn fits_again(&self, room: usize) -> bool {
+        self.left_out.is_some_and(|count| count <= room)
+    }
+
+    /// Leaves its samples out if they are more than that, and says so.
+    fn fit(&mut self, path: &Path, room: usize) -> Option<String> {
+        let count = self.left_out.unwrap_or(self.reading.samples.len());
+        if count <= room {
+            return None;
+        }
+        self.left_out = Some(count);
+        self.reading.samples = Vec::new();
+        let path = path.display();
+        Some(format!(
+            "{path}: its {count} samples are left out: with those of the files before, there are \
+             more than {MAX_SAMPLES}"
+        ))
     }
 }
 
@@ -103,6 +134,9 @@ fn look_at(path: &Path, mut known: Option<Found>, max_file: Size) -> io::Result<
             return Err(io::Error::other(text));
         }
         let print = print(&meta);
+        if !is_led_to(path, &meta)? {
+            continue; // another stands there meanwhile
+        }
         if let Some(known) = known.take_if(|known| known.print == print) {
             return Ok(known);
         }
@@ -110,10 +144,27 @@ fn look_at(path: &Path, mut known: Option<Found>, max_file: Size) -> io::Result<
         file.by_ref().take(max_file.0 as u64 + 1).read_to_end(&mut bytes)?;
         if self::print(&file.metadata()?) == print {
             let reading = Format::Prometheus.read(&bytes);
-            return Ok(Found { print, mtime: meta.modified()?, reading });
+            return Ok(Found { print, mtime: meta.modified()?, reading, left_out: None });
         }
     }
     Err(io::Error::other("is being written to; write another file and rename it"))
+}
+
+/// Whether a path still leads to a file that was opened by it. Fails if it is a link that may not
+/// be followed: as with the kernel's `protected_symlinks`, its owner must be root or the file's,
+/// so that nobody has files read for him that he can't read.
+fn is_led_to(path: &Path, file: &Metadata) -> io::Result<bool> {
+    let entry = fs::symlink_metadata(path)?;
+    if !entry.is_symlink() {
+        return Ok((entry.dev(), entry.ino()) == (file.dev(), file.ino()));
+    }
+    match (entry.uid(), file.uid()) {
+        (link, owner) if link == 0 || link == owner => Ok(true),
+        (link, owner) => Err(io::Error::other(format!(
+            "is a link of user {link} to a file of user {owner}; it is followed if it is root's \
+             or the file's owner's"
+        ))),
+    }
 }
 
 fn print(meta: &Metadata) -> Print {

@@ -3,7 +3,8 @@
 //! not read again.
 //!
 //! Other than there, one wrong line does not lose a file, and times in it are left out. Files may
-//! be links, and only plain files are read: a FIFO is never waited for.
+//! be links of root or of the file's owner, and only plain files are read: a FIFO is never waited
+//! for.
 
 mod files;
 #[cfg(test)]
@@ -47,6 +48,9 @@ struct Health {
     /// Samples in them.
     #[gauge(unit = "{sample}", otel = "dropsonde.textfile.samples")]
     sample_count: usize,
+    /// Those without a value: what is written is no finite number.
+    #[gauge(unit = "{sample}", otel = "dropsonde.textfile.samples_without_value")]
+    valueless_count: usize,
 }
 
 /// One file.
@@ -62,7 +66,7 @@ struct File {
     /// Whether it was not written for so long that its samples are left out.
     #[gauge(unit = "{stale}", otel = "dropsonde.textfile.stale")]
     stale: bool,
-    /// Samples in it.
+    /// Samples in it that are kept.
     #[gauge(unit = "{sample}", otel = "dropsonde.textfile.file.samples")]
     sample_count: usize,
     /// Lines in it that are refused.
@@ -71,6 +75,7 @@ struct File {
 }
 
 struct Textfile {
+    host: Host,
     files: Files,
     max_age: Option<Span>,
 }
@@ -81,9 +86,9 @@ impl Collector for Textfile {
 
     const INTERVAL: Duration = Duration::from_secs(10);
 
-    fn create(settings: Settings, _: Host) -> Result<Self> {
+    fn create(settings: Settings, host: Host) -> Result<Self> {
         let files = Files::new(settings.directory, settings.max_file);
-        Ok(Self { files, max_age: settings.max_age })
+        Ok(Self { host, files, max_age: settings.max_age })
     }
 
     fn collect(&mut self, out: &mut Batch) -> Result<()> {
@@ -100,7 +105,7 @@ impl Collector for Textfile {
             } else {
                 all.merge(&found.reading, &shown);
             }
-            found.reading.report(&shown, out);
+            found.reading.report(&shown, out, &self.host);
             scrape_error |= stale.is_some() || found.reading.refused > 0;
             out.push(File {
                 file: shown,
@@ -111,12 +116,11 @@ impl Collector for Textfile {
             })?;
         }
         // Each file by itself was reported above; here is what stands in two of them.
-        if let Some(twice) = all.faults() {
-            out.partial(twice);
-            scrape_error = true;
-        }
+        all.report("samples of two files", out, &self.host);
+        scrape_error |= all.refused > 0;
         let (file_count, sample_count) = (self.files.found().count(), all.samples.len());
-        out.push(Health { scrape_error, file_count, sample_count })?;
+        let valueless_count = all.valueless();
+        out.push(Health { scrape_error, file_count, sample_count, valueless_count })?;
         all.publish(out)
     }
 }

@@ -86,8 +86,8 @@ fn what_can_not_be_read_loses_no_other_file() {
     assert_eq!(round.rows("samples").len(), 4);
     let all = round.partial.join("\n");
     for fault in [
-        "a.prom: line 2: `?` is no name",
-        "b.prom: `a` stands twice",
+        "a.prom: line 2: no name",
+        "b.prom: a series stands twice",
         "large.prom: has 1200 bytes, and `max_file` is 1000 B",
         "directory.prom: is no plain file",
         "endless.prom: is no plain file",
@@ -97,6 +97,74 @@ fn what_can_not_be_read_loses_no_other_file() {
     }
     assert_eq!(round.partial.len(), 6, "{all}");
     assert_eq!(round.rows("")[0]["scrape_error"], true);
+}
+
+#[test]
+fn a_link_is_followed_if_it_is_roots_or_the_file_owners() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let nobody = Some(65534);
+    fs::write(path("secret"), "a 1\n").unwrap();
+    if let Err(error) = std::os::unix::fs::chown(path("secret"), nobody, None) {
+        return eprintln!("SKIPPED: can't give a file to another user: {error}");
+    }
+    let link = |name: &str, to: &str, owner: Option<u32>| {
+        symlink(to, path(name)).unwrap();
+        std::os::unix::fs::lchown(path(name), owner, None).unwrap();
+    };
+    fs::write(path("roots"), "b 1\n").unwrap();
+    link("roots_link.prom", "secret", Some(0));
+    link("own_link.prom", "secret", nobody);
+    link("strange_link.prom", "roots", nobody);
+    let round = reader(directory.path(), json!({})).collect().unwrap();
+    assert_eq!((value(&round, "a"), value(&round, "b")), (Some(1.0), None));
+    let all = round.partial.join("\n");
+    let fault = "strange_link.prom: is a link of user 65534 to a file of user 0; it is followed if";
+    assert!(all.contains(fault) && round.rows("files").len() == 2, "{all}");
+}
+
+#[test]
+fn no_more_samples_are_kept_than_can_be_published() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let samples = |name: &str, count: usize| -> String {
+        (0..count).map(|index| format!("{name}{index} 1\n")).collect()
+    };
+    fs::write(path("a.prom"), samples("a", 60_000)).unwrap();
+    fs::write(path("b.prom"), samples("b", 60_000)).unwrap();
+    fs::write(path("c.prom"), "c 1\n").unwrap();
+    let mut reader = reader(directory.path(), json!({}));
+    for _ in 0..2 {
+        let round = reader.collect().unwrap();
+        assert_eq!(round.rows("samples").len(), 60_001);
+        assert!(round.partial[0].contains("b.prom: its 60000 samples are left out"), "{round:?}");
+        assert_eq!((round.partial.len(), round.rows("files").len()), (1, 3));
+        assert_eq!(round.rows("")[0]["scrape_error"], true);
+    }
+    fs::write(path("a.prom"), "a 1\n").unwrap();
+    let round = reader.collect().unwrap();
+    assert_eq!((round.rows("samples").len(), round.partial.len()), (60_002, 0));
+}
+
+#[test]
+fn a_writer_that_pauses_within_a_number_writes_none() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("slow.prom");
+    fs::write(&path, "slow_a 1\nslow_b 123").unwrap();
+    let mut reader = reader(directory.path(), json!({}));
+    let round = reader.collect().unwrap();
+    assert_eq!((value(&round, "slow_a"), value(&round, "slow_b")), (Some(1.0), None));
+    assert!(round.partial[0].ends_with("line 2: it does not end: the text was cut"), "{round:?}");
+    fs::write(&path, "slow_a 1\nslow_b 123456\n").unwrap();
+    let round = reader.collect().unwrap();
+    assert_eq!((value(&round, "slow_b"), round.partial.len()), (Some(123_456.0), 0));
+}
+
+#[test]
+fn settings_that_can_not_be_say_what_to_write() {
+    let settings = json!({ "directory": "/", "max_age": 3600 });
+    let error = serde_json::from_value::<crate::Settings>(settings).unwrap_err().to_string();
+    assert!(error.ends_with("expected a duration such as \"500ms\", \"5s\" or \"1h\""), "{error}");
 }
 
 #[test]

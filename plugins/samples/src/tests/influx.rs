@@ -32,7 +32,7 @@ wea\,ther\ now,l=\a t=-1e3
 
 #[test]
 fn names_become_what_prometheus_takes() {
-    assert_eq!(good("9a.b,x-y=1 0c=1"), [r#"_9a_b_0c{x_y="1"} unknown 1"#]);
+    assert_eq!(good("9a.b,x-y=1 0c=1\n"), [r#"_9a_b_0c{x_y="1"} unknown 1"#]);
 }
 
 #[test]
@@ -48,22 +48,22 @@ fn a_wrong_line_is_refused_for_itself_with_the_reason() {
         ("a,b c=1", "tags are written"),
         ("a,b= c=1", "tags are written"),
         ("a,b=c=d e=1", "tags are written"),
-        ("a,b=1,b=2 c=1", "the label `b` stands twice"),
-        ("a,b-=1,b_=2 c=1", "the label `b_` stands twice"),
+        ("a,b=1,b=2 c=1", "a label stands twice"),
+        ("a,b-=1,b_=2 c=1", "a label stands twice"),
         ("a =1", "fields are written"),
         ("a b", "fields are written"),
-        ("a b=", "the value `` is no number"),
-        ("a b=x", "the value `x` is no number"),
-        ("a b=1.5i", "the value `1.5i` is no number"),
-        ("a b=-1u", "the value `-1u` is no number"),
-        ("a b=nan", "the value `nan` is no number"),
+        ("a b=", "the value is no number"),
+        ("a b=x", "the value is no number"),
+        ("a b=1.5i", "the value is no number"),
+        ("a b=-1u", "the value is no number"),
+        ("a b=nan", "the value is no number"),
         ("a b=\"c", "a quote is not closed"),
         ("a b=\"c\"d=1", "stands behind the sample"),
-        ("a b=1,c=x", "the value `x` is no number"),
-        ("a b=1 now", "the time `now` is no number"),
+        ("a b=1,c=x", "the value is no number"),
+        ("a b=1 now", "the time is no number"),
         (",b=1 c=1", "no name of a metric"),
     ] {
-        let fault = super::refused(Format::Influx, line, "x v=1", "y v=1");
+        let (fault, _) = super::refused(Format::Influx, line, "x v=1", "y v=1");
         assert!(fault.contains(reason), "{line}: {fault}");
     }
 }

@@ -60,10 +60,10 @@ fn each_line_may_be_a_document() {
 #[test]
 fn what_is_wrong_is_refused_for_itself_with_the_reason() {
     for (sample, reason) in [
-        (r#"{"metric": "a b", "value": 1}"#, "`a b` is no name of a metric"),
-        (r#"{"metric": "a", "value": "1"}"#, "the value `\"1\"` is no number"),
-        (r#"{"metric": "a", "value": 1, "type": "x"}"#, "`x` is no type"),
-        (r#"{"metric": "a", "value": 1, "tags": {}}"#, "unknown field `tags`"),
+        (r#"{"metric": "a b", "value": 1}"#, "no name of a metric"),
+        (r#"{"metric": "a", "value": "1"}"#, "the value is no number"),
+        (r#"{"metric": "a", "value": 1, "type": "x"}"#, "no type of a metric"),
+        (r#"{"metric": "a", "value": 1, "tags": {}}"#, "it is no sample"),
         (r#"{"metric": "a", "value": 1, "labels": {"x": []}}"#, "labels are written"),
         (r#"{"metric": "a", "value": -1, "type": "counter"}"#, "never below 0"),
     ] {
@@ -78,5 +78,19 @@ fn what_is_wrong_is_refused_for_itself_with_the_reason() {
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
     assert!(faults(&deep).contains("recursion limit"), "{}", faults(&deep));
     let long = format!("{{\"{}\": 1}}", "k".repeat(300));
-    assert!(faults(&long).contains("a name of 300 bytes"), "{}", faults(&long));
+    assert!(faults(&long).contains("a name of more than 256 bytes"), "{}", faults(&long));
+}
+
+/// What leads to a number is not put together for each of them, as long as it is: that would be
+/// 100 GB here.
+#[test]
+fn a_long_name_of_many_numbers_is_cut_off_on_the_way() {
+    let numbers = vec!["1"; 200_000].join(",");
+    let text = format!("{{\"{}\":[{numbers}]}}", "k".repeat(500_000));
+    let start = std::time::Instant::now();
+    let reading = Format::Json.read(text.as_bytes());
+    assert_eq!((reading.samples.len(), reading.refused), (0, 200_000));
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+    // Characters that become one byte count as one.
+    assert_eq!(good(&format!("{{\"{}\": 1}}", "ä".repeat(256))).len(), 1);
 }

@@ -85,7 +85,7 @@ fn what_is_written_again_is_read_the_same() {
             .iter()
             .filter(|sample| matches!(sample.r#type, "unknown") && sample.value.is_some());
         for sample in kept {
-            let line = format!("{} {}", sample.series(), sample.value.unwrap());
+            let line = format!("{} {}\n", sample.series(), sample.value.unwrap());
             let again = Format::Prometheus.read(line.as_bytes());
             assert_eq!(
                 (&again.samples[0].metric, &again.samples[0].labels, again.samples[0].value),
