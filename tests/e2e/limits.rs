@@ -72,6 +72,18 @@ fn rows_past_the_limit_are_left_out_and_named() {
     }
 }
 
+/// What the trial delivered is published too.
+#[test]
+fn the_first_batch_holds_no_more_rows_than_are_allowed() {
+    let agent = agent("many_rows", "rows = 1000\n[defaults]\ninterval = \"1h\"");
+    let degraded = agent.until("faulty", "degraded", |now| now["phase"] == "degraded");
+    let expected = "19000 rows of `rows` beyond limits.rows = 1000 were left out";
+    assert!(degraded["last_error"].as_str().unwrap().contains(expected), "{degraded:#}");
+    assert_eq!(degraded["rows_left_out"], 19_000, "of one batch");
+    let rows = agent.snapshot()["faulty"]["rows"].as_object().map_or(0, serde_json::Map::len);
+    assert_eq!(rows, 1000);
+}
+
 #[test]
 fn new_keys_without_end_take_no_more_memory_than_one_round_of_them() {
     for isolation in ["process", "thread"] {

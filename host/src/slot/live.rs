@@ -219,19 +219,36 @@ impl Live {
     /// Checks a batch and cuts it to what one batch may hold.
     pub(super) fn accept(&mut self, raw: &mut RawBatch) -> Result<Cut, Failure> {
         check(&self.streams, raw).map_err(|error| Failure::BadBatch(error.to_string()))?;
+        let cut = self.cut(raw);
+        self.kept.take(&self.streams, raw).map_err(Failure::BadBatch)?;
+        if let (Some(round), Some(what)) = (&mut self.round, &cut.what) {
+            round.left_out.push(what.clone());
+        }
+        Ok(cut)
+    }
+
+    /// Cuts what was delivered in the trial, which knew no limits, as `accept` does.
+    pub(super) fn cut_held(&mut self) -> Cut {
+        let mut held = std::mem::take(&mut self.held);
+        let mut all = Cut::default();
+        for cut in held.iter_mut().map(|raw| self.cut(raw)) {
+            all.rows += cut.rows;
+            all.what = all.what.or(cut.what);
+        }
+        self.held = held;
+        all
+    }
+
+    fn cut(&self, raw: &mut RawBatch) -> Cut {
         let most = self.spec.limits.rows;
         let beyond = raw.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-        self.kept.take(&self.streams, raw).map_err(Failure::BadBatch)?;
         if beyond == 0 {
-            return Ok(Cut::default());
+            return Cut::default();
         }
         let stream = self.streams.get(raw.stream as usize).map_or("", |stream| &stream.name);
         let stream = shown(stream);
         let what = format!("{beyond} rows of {stream} beyond limits.rows = {most} were left out");
-        if let Some(round) = &mut self.round {
-            round.left_out.push(what.clone());
-        }
-        Ok(Cut { rows: beyond as u64, what: Some(what) })
+        Cut { rows: beyond as u64, what: Some(what) }
     }
 
     /// Takes what the plugin declares, once it was checked: no runner is trusted with that.

@@ -18,9 +18,14 @@ impl Slot {
         let ready = ready.filter(|ready| !ready.spec.needs_new_instance(&self.spec));
         match ready {
             Some(ready) if self.isolation() == Isolation::Process => {
-                let outcome = ready.outcome.clone();
+                let mut outcome = ready.outcome.clone();
                 let mut live = Live::adopt(image, ready);
                 live.spec = self.spec.clone();
+                let cut = live.cut_held();
+                self.status.send_modify(|status| status.rows_left_out += cut.rows);
+                if let Ok(partial) = &mut outcome {
+                    partial.extend(cut.what);
+                }
                 self.candidate = Some(Candidate { live, proven: true });
                 let first = self.current.is_none();
                 self.swap_if_free().await;
