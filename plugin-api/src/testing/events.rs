@@ -14,6 +14,7 @@ use crate::abi::parse_settings;
 use crate::clock::Clock;
 use crate::collector::{Batch, Emitter, EventSource, Outlet, Streams};
 use crate::error::{Error, Result};
+use crate::schema::StreamSchema;
 
 /// Longest that a source is waited for, by the machine's clock: what the host's default deadline
 /// is.
@@ -38,7 +39,6 @@ struct Shared {
     changed: Condvar,
 }
 
-#[derive(Default)]
 struct State {
     /// Was made, or could not be.
     created: Option<Result<()>>,
@@ -52,6 +52,11 @@ struct State {
 }
 
 impl State {
+    /// Of a source with these streams, before it is made.
+    fn new(schemas: &[StreamSchema]) -> Self {
+        Self { created: None, wakes: None, stop: false, ended: None, emitted: Round::new(schemas) }
+    }
+
     /// Why the source runs no more, if it does not: its error the first time.
     fn end(&mut self) -> Option<Error> {
         let ended = self.ended.as_mut()?;
@@ -61,11 +66,12 @@ impl State {
 }
 
 impl<E: EventSource + 'static> EventHarness<E> {
-    /// Makes the source from settings, as the host would from TOML, and lets it run until it
-    /// first waits.
+    /// Makes the source from settings, as the host would from TOML, and lets it run. How far it
+    /// has come is known after the first [`advance`](Self::advance), be it by nothing.
     pub fn start(settings: Value) -> Result<Self> {
         let (clock, state) = (HandClock::new(), Scratch::new("state"));
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
+        let begin = Mutex::new(State::new(&E::Streams::schemas()));
+        let shared = Arc::new(Shared { state: begin, changed: Condvar::new() });
         let (theirs, time, directory) = (shared.clone(), clock.clone(), state.0.clone());
         let thread = std::thread::spawn(move || {
             let source = parse_settings(&settings.to_string())
@@ -126,7 +132,12 @@ impl<E> EventHarness<E> {
     /// Waits, by the machine's clock and for 10 s at most, until the source has emitted this many
     /// records of the named stream, and gives all that it emitted: for a source that waits for
     /// the kernel and not in [`Emitter::wait`](crate::Emitter::wait).
+    ///
+    /// # Panics
+    /// If the source declares no such stream.
+    #[track_caller]
     pub fn emitted(&mut self, stream: &str, records: usize) -> Result<Round> {
+        self.shared.lock().emitted.rows(stream); // it panics at once if there is none
         let came = self.shared.until(PATIENCE, |state| {
             let enough = state.emitted.rows(stream).len() >= records;
             if enough { Some(Ok(())) } else { state.end().map(Err) }
@@ -166,7 +177,7 @@ impl<E> EventHarness<E> {
     }
 
     fn taken(&self) -> Round {
-        std::mem::take(&mut self.shared.lock().emitted)
+        self.shared.lock().emitted.take()
     }
 
     fn tell_to_stop(&self) {

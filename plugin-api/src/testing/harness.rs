@@ -58,7 +58,7 @@ impl<C: Collector> Harness<C> {
         });
         self.batch.begin(mask);
         self.collector.collect(&mut self.batch)?;
-        let mut round = Round::default();
+        let mut round = Round::new(&C::Streams::schemas());
         round.add(&mut self.batch);
         Ok(round)
     }

@@ -11,14 +11,31 @@ use crate::record::Record;
 use crate::schema::{StreamSchema, ValueType};
 
 /// What one round produced, or what an event source emitted meanwhile.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Round {
+    /// The names of all streams that the plugin declares.
+    declared: Vec<String>,
     streams: BTreeMap<String, Vec<Map<String, Value>>>,
     /// What was reported as unreadable, in order.
     pub partial: Vec<String>,
 }
 
 impl Round {
+    /// An empty one, of a plugin with these streams.
+    pub(super) fn new(schemas: &[StreamSchema]) -> Self {
+        let declared = schemas.iter().map(|schema| schema.name.clone()).collect();
+        Self { declared, streams: BTreeMap::new(), partial: Vec::new() }
+    }
+
+    /// What is in it; it is empty then.
+    pub(super) fn take(&mut self) -> Self {
+        Self {
+            declared: self.declared.clone(),
+            streams: std::mem::take(&mut self.streams),
+            partial: std::mem::take(&mut self.partial),
+        }
+    }
+
     /// Adds the records that wait in a batch.
     pub(super) fn add(&mut self, batch: &mut Batch) {
         for stream in batch.streams.iter().filter(|stream| stream.touched) {
@@ -30,11 +47,24 @@ impl Round {
 
     /// The records of a stream, in the order in which they were pushed; none if nothing was.
     /// A missing value is `null`. The main stream's name is empty.
+    ///
+    /// # Panics
+    /// If the plugin declares no such stream.
+    #[track_caller]
+    #[allow(clippy::panic)] // a test's assertion
     pub fn rows(&self, stream: &str) -> &[Map<String, Value>] {
+        if !self.declared.iter().any(|name| name == stream) {
+            let declared: Vec<String> = self.declared.iter().map(|name| shown(name)).collect();
+            panic!("the plugin does not declare {}, only {}", shown(stream), declared.join(", "));
+        }
         self.streams.get(stream).map_or(&[], Vec::as_slice)
     }
 
     /// The same, of the stream of a type.
+    ///
+    /// # Panics
+    /// If the plugin does not declare it.
+    #[track_caller]
     pub fn records<R: Record>(&self) -> &[Map<String, Value>] {
         self.rows(R::STREAM)
     }

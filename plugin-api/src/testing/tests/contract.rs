@@ -45,6 +45,9 @@ impl Collector for Faulty {
         if settings.fault == "not made" {
             return Err(Error::msg("as the test wants it"));
         }
+        if settings.fault == "hangs when made" {
+            std::thread::sleep(Duration::MAX);
+        }
         Ok(Self { fault: settings.fault, rounds: 0 })
     }
 
@@ -53,6 +56,10 @@ impl Collector for Faulty {
         let mut push = |thing: &str, times| out.push(Counted { thing: thing.to_owned(), times });
         match (self.fault.as_str(), self.rounds) {
             ("falls", 7) => push("one", 3),
+            ("hangs", 3) => loop {
+                std::thread::sleep(Duration::MAX);
+            },
+            ("panics", 4) => panic!("as the test wants it"),
             ("error", 10) => Err(Error::msg("the tenth fails")),
             ("twice", _) => push("one", 1).and_then(|()| push("one", 2)),
             ("many", _) => (0..10_001).try_for_each(|thing| push(&thing.to_string(), 1)),
@@ -75,6 +82,42 @@ fn a_good_collector_keeps_it() {
 fn a_round_that_fails_is_named() {
     breaks("error", "round 10 fails: the tenth fails");
     breaks("not made", "it can't be made with these settings: as the test wants it");
+}
+
+#[test]
+fn a_call_that_does_not_return_is_named_and_not_waited_for() {
+    let broken = |fault| {
+        let settings = json!({ "fault": fault });
+        contract::collector_within::<Faulty>(Duration::from_millis(300), settings)
+    };
+    assert_eq!(broken("hangs"), ["round 3 did not return within 300ms"]);
+    assert_eq!(broken("hangs when made"), ["create did not return within 300ms"]);
+}
+
+#[test]
+fn a_call_that_panics_is_named() {
+    breaks("panics", "round 4 panicked");
+}
+
+/// Neither it nor what it holds can go to another thread.
+struct Pinned(std::rc::Rc<u64>);
+
+impl Collector for Pinned {
+    type Settings = NoSettings;
+    type Streams = (Counted,);
+
+    fn create(_: NoSettings, _: Host) -> Result<Self> {
+        Ok(Self(std::rc::Rc::new(1)))
+    }
+
+    fn collect(&mut self, out: &mut Batch) -> Result<()> {
+        out.push(Counted { thing: "one".to_owned(), times: *self.0 })
+    }
+}
+
+#[test]
+fn a_collector_is_called_on_the_thread_that_made_it() {
+    assert_eq!(contract::collector::<Pinned>(json!({})), [""; 0]);
 }
 
 #[test]

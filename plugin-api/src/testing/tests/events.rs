@@ -109,4 +109,18 @@ fn a_source_that_never_waits_is_followed_by_the_machines_clock() {
     busy.stop().unwrap();
 }
 
+#[test]
+fn a_stream_that_is_not_declared_fails_the_test_at_once() {
+    let start = Instant::now();
+    let mut pulse = EventHarness::<Pulse>::start(json!({ "every_ms": 10 })).unwrap();
+    let round = pulse.advance(Duration::from_millis(10)).unwrap();
+    let wait = std::panic::AssertUnwindSafe(|| pulse.emitted("beats", 1));
+    let panic = std::panic::catch_unwind(wait).unwrap_err();
+    let message = panic.downcast_ref::<String>().unwrap();
+    assert_eq!(message, "the plugin does not declare `beats`, only `beat`");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let look = std::panic::AssertUnwindSafe(|| assert!(round.rows("beats").is_empty()));
+    assert!(std::panic::catch_unwind(look).is_err());
+}
+
 crate::contract_test!(events = Pulse, settings = { "every_ms": 300 });

@@ -123,6 +123,17 @@ fn a_record_is_found_by_its_type_and_key() {
 }
 
 #[test]
+fn a_stream_that_is_not_declared_fails_the_test() {
+    let fixture = Fixture::new().file("line", "four");
+    let mut reader = reader(&fixture);
+    let round = reader.collect().unwrap();
+    assert_eq!(round.rows("").len(), 1);
+    let none = "the plugin does not declare `lines`, only the main stream";
+    assert_eq!(panic_of(|| assert!(round.rows("lines").is_empty())), none);
+    assert_eq!(panic_of(|| drop(round.row("lines", "file", "line").clone())), none);
+}
+
+#[test]
 fn a_fixture_is_gone_when_it_is_dropped_and_nothing_lies_beside_it() {
     let fixture = Fixture::new().file("a/b/c", "text");
     let root = fixture.root().to_owned();
