@@ -76,10 +76,10 @@ impl Collector for Connections {
 
     fn collect(&mut self, out: &mut Batch) -> Result<()> {
         let mut counts: BTreeMap<usize, u64> = (1..=STATES.len()).map(|state| (state, 0)).collect();
-        count(self.tcp.read_text()?, &self.ports, &mut counts)?;
+        count(self.tcp.read_text()?, &self.ports, &mut counts, out);
         // A kernel without IPv6 has no such file: the rest is worth knowing all the same.
         match self.tcp6.read_text() {
-            Ok(text) => count(text, &self.ports, &mut counts)?,
+            Ok(text) => count(text, &self.ports, &mut counts, out),
             Err(error) => out.partial(error),
         }
         STATES
@@ -96,19 +96,24 @@ impl Collector for Connections {
 
 /// Adds the connections of one file. The line below the headings is
 /// `0: 0100007F:1F90 00000000:0000 0A …`: number, local address and port, remote, state.
-fn count(text: &str, ports: &[u16], counts: &mut BTreeMap<usize, u64>) -> Result<()> {
+/// A line that can't be understood is reported; the others are worth knowing all the same.
+fn count(text: &str, ports: &[u16], counts: &mut BTreeMap<usize, u64>, out: &mut Batch) {
     for line in text.lines().skip(1) {
-        let (port, state) =
-            parse(line).ok_or_else(|| Error::msg(format_args!("what is `{line}`?")))?;
-        if ports.is_empty() || ports.contains(&port) {
-            *counts
-                .get_mut(&state)
-                .ok_or_else(|| Error::msg(format_args!("state {state}?")))? += 1;
+        let Some((port, state)) = parse(line) else {
+            out.partial(format_args!("not a connection: `{line}`"));
+            continue;
+        };
+        if !ports.is_empty() && !ports.contains(&port) {
+            continue;
+        }
+        match counts.get_mut(&state) {
+            Some(count) => *count += 1,
+            None => out.partial(format_args!("a state that is not known, {state}: `{line}`")),
         }
     }
-    Ok(())
 }
 
+/// Local port and state.
 fn parse(line: &str) -> Option<(u16, usize)> {
     let mut fields = line.split_whitespace();
     let (_, port) = fields.nth(1)?.rsplit_once(':')?;

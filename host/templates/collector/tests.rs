@@ -56,14 +56,23 @@ fn only_the_ports_that_were_asked_for_are_counted() {
 }
 
 #[test]
-fn a_line_that_makes_no_sense_is_shown() {
-    let proc = procfs(&["   0: nonsense\n"]);
+fn a_line_that_makes_no_sense_is_told_and_costs_no_other() {
+    const UNKNOWN: &str = "   3: 0100007F:1F90 0100007F:C350 0D 00000000:00000000\n";
+    let proc = procfs(&["   0: nonsense\n", UNKNOWN, LISTENS]);
     let settings = json!({ "proc_root": proc.root() });
-    let error = Harness::<Connections>::new(settings)
+    let round = Harness::<Connections>::new(settings)
         .unwrap()
         .collect()
-        .unwrap_err();
-    assert_eq!(error.message(), "what is `   0: nonsense`?");
+        .unwrap();
+    round.assert_records(states(&[("listen", 1)]));
+    let unknown = UNKNOWN.trim_end();
+    assert_eq!(
+        round.partial,
+        [
+            "not a connection: `   0: nonsense`".to_owned(),
+            format!("a state that is not known, 13: `{unknown}`"),
+        ]
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Says when files change: an event for each that appeared, changed or went away.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use dropsonde_plugin_api::prelude::*;
@@ -49,16 +49,24 @@ struct Change {
 /// What tells one state of a file from the next.
 type Seen = Option<(SystemTime, u64)>;
 
+struct File {
+    path: PathBuf,
+    seen: Seen,
+    /// Why it can't be looked at, while it can't.
+    trouble: Option<String>,
+}
+
 struct Watcher {
-    files: Vec<(PathBuf, Seen)>,
+    files: Vec<File>,
     pause: Duration,
+    host: Host,
 }
 
 impl EventSource for Watcher {
     type Settings = Settings;
     type Streams = (Change,);
 
-    fn create(settings: Settings, _: Host) -> Result<Self> {
+    fn create(settings: Settings, host: Host) -> Result<Self> {
         if settings.every_ms == 0 {
             return Err(Error::setting(
                 "every_ms",
@@ -68,37 +76,59 @@ impl EventSource for Watcher {
         let files = settings
             .paths
             .into_iter()
-            .map(|path| (path, None))
+            .map(|path| File {
+                path,
+                seen: None,
+                trouble: None,
+            })
             .collect();
         Ok(Self {
             files,
             pause: Duration::from_millis(settings.every_ms),
+            host,
         })
     }
 
     fn run(&mut self, out: &mut Emitter<'_>) -> Result<()> {
-        for (path, seen) in &mut self.files {
-            *seen = look(path)?; // what is there from the start is no change
+        for file in &mut self.files {
+            file.look(&self.host); // what is there from the start is no change
         }
         while !out.wait(self.pause)? {
-            for (path, seen) in &mut self.files {
-                let now = look(path)?;
-                if let Some(what) = difference(*seen, now) {
-                    let path = path.display().to_string();
+            for file in &mut self.files {
+                let before = file.seen;
+                file.look(&self.host);
+                if let Some(what) = difference(before, file.seen) {
                     out.emit(Change {
-                        path,
+                        path: file.path.display().to_string(),
                         what,
-                        length_bytes: now.map(|(_, length)| length),
+                        length_bytes: file.seen.map(|(_, length)| length),
                     })?;
                 }
-                *seen = now;
             }
         }
         Ok(())
     }
 }
 
-fn look(path: &PathBuf) -> Result<Seen> {
+impl File {
+    /// Sees what is there now. Where it can't, it says why, once, and `seen` stays: no other file
+    /// should suffer from it.
+    fn look(&mut self, host: &Host) {
+        let trouble = match look(&self.path) {
+            Ok(seen) => {
+                self.seen = seen;
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(trouble) = trouble.as_ref().filter(|_| trouble != self.trouble) {
+            host.warn(trouble);
+        }
+        self.trouble = trouble;
+    }
+}
+
+fn look(path: &Path) -> Result<Seen> {
     match std::fs::metadata(path) {
         Ok(file) => Ok(Some((file.modified()?, file.len()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

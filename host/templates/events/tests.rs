@@ -54,6 +54,19 @@ fn a_file_that_was_there_before_is_no_change() {
 }
 
 #[test]
+fn a_file_that_can_not_be_looked_at_costs_no_other() {
+    let directory = Fixture::new().file("no_directory", "");
+    let paths = ["no_directory/file", "file"].map(|path| directory.root().join(path));
+    let settings = json!({ "paths": paths, "every_ms": PAUSE.as_millis() as u64 });
+    let mut watcher = EventHarness::<Watcher>::start(settings).unwrap();
+    watcher.advance(PAUSE).unwrap().assert_records::<Change>([]);
+    directory.write("file", "one");
+    let round = watcher.advance(PAUSE).unwrap();
+    round.assert_records([change(&directory, "appeared", Some(3))]);
+    watcher.stop().unwrap();
+}
+
+#[test]
 fn a_pause_of_nothing_is_refused() {
     let error = EventHarness::<Watcher>::start(json!({ "every_ms": 0 }))
         .err()
