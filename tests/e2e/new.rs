@@ -85,7 +85,11 @@ fn a_new_collector_delivers() {
 fn a_new_event_source_tells_of_what_happens() {
     let (directory, package) = made("changes", &["--events"]);
     let watched = directory.path().join("watched");
-    let config = format!("[collectors.changes.settings]\npaths = [{watched:?}]\nevery_ms = 10\n");
+    // The first can't be looked at: there is no directory above it.
+    let no_directory = package.join("Cargo.toml/file");
+    let config = format!(
+        "[collectors.changes.settings]\npaths = [{no_directory:?}, {watched:?}]\nevery_ms = 10\n"
+    );
     let agent = dropped_in(&package, &config);
     let changed = |what: &str| {
         let lines = agent.stdout.lock().unwrap().clone();
@@ -105,6 +109,11 @@ fn a_new_event_source_tells_of_what_happens() {
         std::thread::sleep(Duration::from_millis(20));
         (changed("appeared") && changed("removed")).then_some(())
     });
+    // It was looked at many times since, and told of once.
+    agent.logged("Cargo.toml/file");
+    let log = agent.log();
+    let told: Vec<_> = log.iter().filter(|line| line.contains("Cargo.toml/file")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
 }
 
 #[test]
@@ -138,13 +147,52 @@ fn what_is_written_is_as_rustfmt_has_it_and_complete() {
 }
 
 #[test]
-fn without_a_checkout_the_released_api_is_asked_for() {
+fn without_a_checkout_the_released_api_is_asked_for_and_that_is_said() {
     let directory = TempDir::new().unwrap();
     let output = new(directory.path(), &["mine", "--path", "elsewhere"]);
     assert!(output.status.success());
     let manifest = fs::read_to_string(directory.path().join("elsewhere/Cargo.toml")).unwrap();
     assert!(manifest.contains("name = \"mine\""), "{manifest}");
     assert!(manifest.contains("dropsonde-plugin-api = { version = \"1.0\" }"), "{manifest}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("dropsonde-plugin-api 1.0 from a registry"), "{said}");
+    assert!(said.contains("--api PATH"), "{said}");
+    let guide = fs::read_to_string(workspace().join("plugin-api/docs/02-first-plugin.md")).unwrap();
+    assert!(guide.contains("--api PATH"), "the guide tells of it before the first command fails");
+
+    let api = workspace();
+    let output = new(directory.path(), &["other", "--api", api.to_str().unwrap()]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && !said.contains("registry"), "{said}");
+}
+
+#[test]
+fn a_shell_takes_the_next_steps_as_they_are_printed() {
+    let directory = TempDir::new().unwrap();
+    let cases = [
+        ("with space", "sh"),
+        ("it's", "sh"),
+        ("$HOME;`id`", "sh"),
+        ("-P", "sh"),
+        ("größe", "sh"),
+        ("an\u{1b}[2Jescape\n", "bash"), // not every sh has what POSIX has had since 2024
+    ];
+    for (path, shell) in cases {
+        let output = new(directory.path(), &["mine", &format!("--path={path}")]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(!said.contains(|one: char| one.is_control() && one != '\n'), "{said:?}");
+        let step = said.lines().find(|line| line.starts_with("cd ")).unwrap();
+        let shell = Command::new(shell)
+            .current_dir(directory.path())
+            .args(["-c", &format!("{step} && test -f Cargo.toml")])
+            .output()
+            .unwrap();
+        let complaint = String::from_utf8_lossy(&shell.stderr);
+        assert!(shell.status.success(), "{step}: {complaint}");
+        let inside = directory.path().join(path).join("Cargo.toml");
+        assert!(inside.is_file(), "{path:?}");
+    }
 }
 
 #[test]

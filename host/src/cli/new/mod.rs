@@ -1,6 +1,7 @@
 //! `dropsonde new`: writes the package of a plugin.
 
 mod package;
+mod shell;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -81,7 +82,7 @@ fn make(args: &Args) -> Result<String, NewError> {
     let api = args.api.as_deref().map_or(Ok(Api::Released), |path| checkout(path).map(Api::At))?;
     let target = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     write::package(&target, &package::files(&args.name, variant, &api))?;
-    Ok(package::next_steps(&args.name, variant, &target))
+    Ok(package::next_steps(&args.name, variant, &target, &api))
 }
 
 /// A name that both the host and cargo take.

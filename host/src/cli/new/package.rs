@@ -4,6 +4,8 @@ use std::path::Path;
 
 use dropsonde_plugin_api::abi::API_VERSION;
 
+use super::shell;
+
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Variant {
@@ -99,8 +101,8 @@ pub(super) fn files(name: &str, variant: Variant, api: &Api) -> Vec<File> {
 }
 
 /// What to do with the package, for its author.
-pub(super) fn next_steps(name: &str, variant: Variant, target: &Path) -> String {
-    let (directory, topic, file) = (target.display(), variant.topic(name), file_name(name));
+pub(super) fn next_steps(name: &str, variant: Variant, target: &Path, api: &Api) -> String {
+    let (directory, topic, file) = (shell::quoted(target), variant.topic(name), file_name(name));
     let what = match variant {
         Variant::Collector => "a collector with settings and tests",
         Variant::Events => "an event source with settings and tests",
@@ -115,7 +117,9 @@ pub(super) fn next_steps(name: &str, variant: Variant, target: &Path) -> String 
          dropsonde run --plugins target/release\n\
          \n\
          and in another terminal: dropsonde tap '{topic}'\n\
-         A running agent takes target/release/{file} up when it is copied to a directory that it watches.\n"
+         A running agent takes target/release/{file} up when it is copied to a directory that it watches.\n\
+         {}",
+        api.where_from()
     )
 }
 
@@ -130,6 +134,18 @@ impl Api {
         match self {
             Self::Released => format!("version = \"{}.{}\"", API_VERSION.0, API_VERSION.1),
             Self::At(path) => format!("path = {}", quoted(path)),
+        }
+    }
+
+    /// What an author must know of it before the package can be built.
+    fn where_from(&self) -> String {
+        match self {
+            Self::Released => format!(
+                "\nCargo takes dropsonde-plugin-api {}.{} from a registry. If none has it, make the package anew\n\
+                 with --api PATH, where PATH is a checkout of Dropsonde.\n",
+                API_VERSION.0, API_VERSION.1
+            ),
+            Self::At(_) => String::new(),
         }
     }
 }

@@ -80,3 +80,22 @@ fn a_checkout_is_found_from_its_root_and_from_the_api_itself() {
         assert!(error.to_string().contains("--api takes a checkout"), "{error}");
     }
 }
+
+#[test]
+fn a_path_is_one_word_of_a_shell_and_nothing_to_a_terminal() {
+    use std::os::unix::ffi::OsStrExt;
+    let cases: [(&[u8], &str); 9] = [
+        (b"/home/a-b/c_1.d", "/home/a-b/c_1.d"),
+        (b"with space", "'with space'"),
+        (b"it's", r"'it'\''s'"),
+        (b"$(id);`id`\\", r"'$(id);`id`\'"),
+        (b"~", "'~'"),
+        ("größe".as_bytes(), "'größe'"),
+        (b"-P", "./-P"),
+        (b"it's\x1b[2J\n\\", r"$'it\'s\033[2J\012\\'"),
+        (b"\xff1", r"$'\3771'"),
+    ];
+    for (path, word) in cases {
+        assert_eq!(shell::quoted(Path::new(std::ffi::OsStr::from_bytes(path))), word);
+    }
+}
