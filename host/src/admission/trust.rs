@@ -131,6 +131,8 @@ fn unsafe_permissions(
     meta: &fs::Metadata,
 ) -> Result<Option<UnsafePermissions>, Rejection> {
     let me = Identity::effective();
+    // A bare name has no parent.
+    let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if let Some(who) = writer(meta.uid(), meta.gid(), meta.mode(), me) {
         return Ok(Some(flaw(target, false, meta, me, who)));
