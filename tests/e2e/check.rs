@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
-use dropsonde_tests::{BUNDLED, binary, fixture, plugin, replace_bytes, workspace};
+use dropsonde_tests::{BUNDLED, binary, fixture, plugin, replace_bytes, wait_for, workspace};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::c_plugins::compile;
+use crate::limits::has_cgroup;
 
 /// With few rounds; those of `arguments` come later and win.
 fn command(files: &[&Path], arguments: &[&str]) -> Command {
@@ -230,8 +231,77 @@ fn the_time_that_is_given_is_kept() {
 }
 
 #[test]
-fn who_floods_the_log_is_warned_of() {
+fn who_floods_the_log_is_warned_of_whether_it_logs_or_prints() {
     faulty("log_flood", 1, &[]).came_out("warn", "collect.log", "say a thing once");
+    let printing = faulty("print_flood", 3, &[]);
+    printing.came_out("warn", "collect.log", "such as: line 0 of a flood");
+}
+
+#[test]
+fn on_threads_too_it_writes_and_ends_nothing_outside() {
+    let directory = tempfile::tempdir().unwrap();
+    let there = directory.path().join("there");
+    fs::write(&there, "").unwrap();
+    let settings = format!("fault = \"write_file\"\nwhile_file = \"{}\"", there.display());
+    let arguments = ["--rounds", "5", "--reloads", "3", "--settings", &settings];
+    let writing = Found::of(&fixture("faulty"), &arguments);
+    writing.came_out("warn", "sandbox.denied", "no capability allows it");
+    writing.came_out("pass", "reload.outcome", "3 loads in one process");
+    assert!(!there.with_extension("written").exists(), "it was sandboxed all the time");
+    let killing = faulty("kill_parent_on_thread", 1, &["--rounds", "5", "--reloads", "3"]);
+    killing.came_out("pass", "reload.outcome", "3 loads in one process");
+}
+
+#[test]
+fn a_load_that_does_not_come_back_fails_though_the_time_is_over() {
+    let mut command =
+        faulty_command("stop_on_thread", 1, &["--rounds", "5", "--reloads", "3", "--time", "3s"]);
+    let found = Found::by(command.env("DROPSONDE__DEFAULTS__DEADLINE", "500ms"));
+    found.fails("reload.outcome", "load 1: deadline 500ms exceeded");
+}
+
+#[test]
+fn processes_that_are_left_running_are_found_and_ended() {
+    let found = faulty("leave_process", 1, &["--rounds", "5", "--reloads", "3"]);
+    found.fails("reload.left", "left 3 processes running, such as `sleep`");
+    if has_cgroup("pids") {
+        // What a runner leaves in it ends with its cgroup.
+        found.came_out("pass", "collect.processes", "none was left running");
+    } else {
+        found.fails("collect.processes", "left 5 processes running, such as `sleep`");
+    }
+    let running = fs::read_dir("/proc").unwrap().flatten();
+    let running = running.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    assert!(!running.into_iter().any(|command| command == b"sleep\x003600.5\0"));
+}
+
+#[test]
+fn a_bare_name_in_the_working_directory_is_found() {
+    let (directory, path) = file(&fs::read(fixture("steady_v1")).unwrap());
+    let mut command = Command::new(binary());
+    command.args(["check", "--rounds", "1", "--reloads", "0"]).arg(path.file_name().unwrap());
+    let found = Found::by(command.current_dir(directory.path()));
+    found.came_out("pass", "file.read", "bytes");
+    assert_ne!(found.code, Some(66));
+}
+
+#[test]
+fn a_signal_ends_it_and_leaves_nothing_in_the_temporary_directory() {
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = faulty_command("hang", 1, &[]);
+        command.env("TMPDIR", directory.path()).stdout(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let collectors = || {
+            let mut scratch = fs::read_dir(directory.path()).unwrap().flatten();
+            scratch.any(|entry| entry.path().join("collectors").exists()).then_some(())
+        };
+        wait_for("a runner's state directory", collectors);
+        let pid = child.id().to_string();
+        Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "{signal}");
+    }
 }
 
 /// `DF_1_NODELETE` of elf(5), set in the dynamic section.
@@ -365,6 +435,9 @@ fn a_file_that_is_not_there_ends_with_66_and_bad_settings_with_78() {
     assert_eq!(bad.status.code(), Some(78));
     let text = String::from_utf8(bad.stderr).unwrap();
     assert!(text.contains("--settings:1:"), "{text}");
+    let refused = Found::of(&fixture("faulty"), &["--settings", "rot = 1"]);
+    assert_eq!(refused.code, Some(78));
+    refused.came_out("fail", "trial.create", "write the settings as it says");
     let no_file = check(&[&fixture("faulty")], &["--settings", "no-such.toml"]);
     assert_eq!(no_file.status.code(), Some(78));
 }

@@ -174,7 +174,7 @@ fn a_limit_that_makes_no_sense_names_its_line() {
     agent.logged(":3:1: collectors.a.limits: unknown key `open_file`; did you mean `open_files`?");
 }
 
-fn has_cgroup(controller: &str) -> bool {
+pub(crate) fn has_cgroup(controller: &str) -> bool {
     let agent = Agent::start("");
     let lacking = agent
         .log()

@@ -1,7 +1,7 @@
 //! The checks by their ids, which stay: programs go by them. In the order in which they are shown.
 
 /// Id, and what it holds a plugin to.
-pub(crate) const CATALOG: [(&str, &str); 42] = [
+pub(crate) const CATALOG: [(&str, &str); 43] = [
     ("file.read", "the file can be read, and is no larger than a plugin may be"),
     ("file.trust", "nobody else could have written it; its signature fits, if one is asked for"),
     ("elf.intact", "it is a whole shared object for this machine"),
@@ -33,6 +33,7 @@ pub(crate) const CATALOG: [(&str, &str); 42] = [
     ("collect.memory", "its process's memory does not go on growing"),
     ("collect.descriptors", "it leaves no descriptor open in each round"),
     ("collect.threads", "it leaves no thread running in each round"),
+    ("collect.processes", "it leaves no process running when it has stopped"),
     ("collect.allocations", "how often it allocates"),
     ("collect.log", "it does not log in each round"),
     ("stop.time", "it stops within the deadline"),
@@ -40,7 +41,7 @@ pub(crate) const CATALOG: [(&str, &str); 42] = [
     ("reload.outcome", "it can be loaded again and again on threads of one process"),
     ("reload.unmapped", "each time nothing of it stays mapped"),
     ("reload.memory", "reloads leave no memory behind"),
-    ("reload.left", "reloads leave no descriptors and threads behind"),
+    ("reload.left", "reloads leave no descriptors, threads and processes behind"),
     ("reload.conduct", "on a thread it keeps its hands off what is the whole process's"),
     ("sandbox.needed", "it needs each capability that it asks for"),
     ("sandbox.denied", "it tries nothing that it did not ask for"),

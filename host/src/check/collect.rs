@@ -7,6 +7,7 @@ use dropsonde_plugin_api::abi::Kind;
 use super::observe::{Observed, Plan, Round};
 use super::report::Check;
 use super::series::Seen;
+use super::strays;
 use super::usage::{Growth, Usage};
 use crate::model::shown;
 
@@ -282,6 +283,12 @@ fn left(
         () => Check::pass(id, found),
     };
     check.figure("from", from).figure("to", to)
+}
+
+/// Of those that were left when its process had ended.
+pub(super) fn processes(strays: &[String]) -> Check {
+    const ID: &str = "collect.processes";
+    strays::found(ID, strays).unwrap_or_else(|| Check::pass(ID, "none was left running"))
 }
 
 /// Lines of a trial; more is warned of.

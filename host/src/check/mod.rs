@@ -3,17 +3,19 @@
 //! It uses the agent's own mechanisms: what admission, the trial, a runner or the watch over a
 //! thread refuses, fails here in the same words. What the agent would take and somebody be sorry
 //! for, such as a leak, is measured here. The plugin never runs in this process: its rounds are
-//! those of runner processes, and reloads on threads happen in a child.
+//! those of runner processes, and reloads on threads happen in a child that is sandboxed as they are.
 
 mod catalog;
 mod collect;
 mod file;
 mod observe;
+mod output;
 mod reload;
 mod report;
 mod sandbox;
 mod series;
 mod settings;
+mod strays;
 mod streams;
 mod usage;
 
@@ -30,8 +32,11 @@ use crate::control::Services;
 use crate::runner::Failure;
 pub(crate) use catalog::CATALOG;
 use observe::{Plan, Trial, observe};
+pub(crate) use output::note_output;
+use reload::Reload;
 pub(crate) use reload::serve as serve_reloads;
 pub(crate) use report::{Check, Outcome, Report};
+pub(crate) use strays::Strays;
 
 /// How much is tried.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +59,8 @@ const FEW_ROUNDS: u32 = 4;
 pub(crate) struct Bench<'a> {
     pub(crate) services: &'a Services,
     pub(crate) trust: &'a Trust,
+    /// What plugins leave running.
+    pub(crate) strays: &'a Strays,
     /// The collector that it is checked as.
     pub(crate) spec: &'a dyn Fn(&Manifest) -> Result<CollectorSpec, ConfigError>,
     pub(crate) effort: Effort,
@@ -76,6 +83,7 @@ impl Bench<'_> {
                 // Whether it needs each is looked at below.
                 spec.allow.clone_from(&image.manifest.capabilities);
                 self.run(&mut report, &mut image, &spec).await;
+                self.strays.end().await;
             }
         }
         report.finish();
@@ -93,10 +101,11 @@ impl Bench<'_> {
         };
         let of_rounds = |round| say("round", round, rounds);
         let observed = observe(self.services, image, spec, plan, &of_rounds).await;
-        report.add_all(trial(&observed.trial));
-        match observed.trial {
+        report.add_all(trial(&observed.trial, spec));
+        match &observed.trial {
             Trial::Rejected(_) => return,
-            Trial::NotCreated(_) => {
+            Trial::NotCreated(failure) => {
+                report.settings_refused = is_refusal(failure, spec);
                 report.add_all(settings::checks(self.services, image, spec).await);
                 return;
             }
@@ -104,6 +113,7 @@ impl Bench<'_> {
         }
         report.add_all(streams::checks(&image.manifest.name, &observed.streams));
         report.add_all(collect::checks(&observed, kind, plan));
+        report.add(collect::processes(&self.strays.end().await));
         (self.progress)("settings");
         report.add_all(settings::checks(self.services, image, spec).await);
         if let Some((_, failure)) = &observed.ended {
@@ -116,15 +126,20 @@ impl Bench<'_> {
         let few =
             Plan { rounds: FEW_ROUNDS.min(rounds), listen: LISTEN_BRIEFLY, until: start + time };
         report.add_all(sandbox::checks(self.services, image, spec, &observed, few).await);
+        self.strays.end().await; // told of above
         let of_reloads = |load| say("reload", load, reloads);
-        let until = start + time;
-        let reloaded = reload::checks(self.services, image, spec, reloads, until, &of_reloads);
-        report.add_all(reloaded.await);
+        let reload = Reload { image, spec, reloads, until: start + time, strays: self.strays };
+        report.add_all(reload.checks(self.services, &of_reloads).await);
     }
 }
 
+/// Whether it refused settings that it was given, rather than wanted some.
+fn is_refusal(failure: &Failure, spec: &CollectorSpec) -> bool {
+    matches!(failure, Failure::Settings { .. }) && spec.settings_json() != "{}"
+}
+
 /// The agent's own trial.
-fn trial(trial: &Trial) -> Vec<Check> {
+fn trial(trial: &Trial, spec: &CollectorSpec) -> Vec<Check> {
     let loaded = || Check::pass("trial.load", "it loads, and its types are those of this host");
     match trial {
         Trial::Passed => vec![
@@ -134,6 +149,7 @@ fn trial(trial: &Trial) -> Vec<Check> {
         ],
         Trial::NotCreated(failure) => {
             let mend = match failure {
+                _ if is_refusal(failure, spec) => "write the settings as it says",
                 Failure::Settings { .. } => "give it the settings that it needs, by --settings",
                 _ => "let it come up where something is missing, and say what by out.partial(…)",
             };

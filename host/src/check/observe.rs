@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use dropsonde_plugin_api::abi::Kind;
 use dropsonde_plugin_api::schema::StreamSchema;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
 use tokio::time::{Instant, timeout_at};
 
 use super::series::Seen;
@@ -13,7 +15,7 @@ use super::usage::Usage;
 use crate::admission::{Image, Probed, probe};
 use crate::clock;
 use crate::config::CollectorSpec;
-use crate::control::Services;
+use crate::control::{LogLine, Services};
 use crate::model::{RawBatch, check};
 use crate::runner::{Failure, Reply, Request, Runner, Sandbox};
 use crate::slot::Ready;
@@ -126,6 +128,23 @@ impl Observed {
         keep(&mut self.logged, line);
     }
 
+    /// Takes the lines that were noted since the last time; how many there were.
+    fn noted(&mut self, log: &mut Receiver<LogLine>) -> u32 {
+        let mut lines = 0_u32;
+        loop {
+            match log.try_recv() {
+                Ok(line) => {
+                    lines += 1;
+                    keep(&mut self.logged, line.message);
+                }
+                Err(TryRecvError::Lagged(missed)) => {
+                    lines = lines.saturating_add(u32::try_from(missed).unwrap_or(u32::MAX));
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return lines,
+            }
+        }
+    }
+
     fn take(&mut self, batch: RawBatch, late: bool, most_rows: usize) {
         if let Some(seen) = self.streams.get_mut(batch.stream as usize) {
             seen.take(batch, late, most_rows);
@@ -151,10 +170,7 @@ pub(super) async fn observe(
     let start = clock::monotonic();
     let probed = probe(services, image, spec.clone()).await;
     let mut observed = Observed::new(clock::monotonic().saturating_sub(start));
-    while let Ok(line) = log.try_recv() {
-        observed.trial_lines += 1;
-        keep(&mut observed.logged, line.message);
-    }
+    observed.trial_lines = observed.noted(&mut log);
     let ready = match probed {
         Ok(Probed::Ready(ready)) => *ready,
         Ok(Probed::NotCreated(failure)) => {
@@ -177,7 +193,10 @@ pub(super) async fn observe(
         Kind::Polled => session.rounds(plan, progress).await,
         Kind::Events => session.listen(plan).await,
     }
-    session.stop().await
+    let mut observed = session.stop().await;
+    let printed = observed.noted(&mut log);
+    observed.log_lines = observed.log_lines.saturating_add(printed);
+    observed
 }
 
 /// A runner at work.

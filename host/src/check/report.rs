@@ -138,6 +138,8 @@ pub(crate) struct Report {
     pub(crate) checks: Vec<Check>,
     /// The file is not there, or can't be read.
     pub(crate) unreadable: bool,
+    /// It refused the settings that it was given.
+    pub(crate) settings_refused: bool,
     /// How long it all took.
     pub(crate) seconds: f64,
 }
@@ -145,7 +147,14 @@ pub(crate) struct Report {
 impl Report {
     pub(super) fn new(file: &Path) -> Self {
         let file = file.to_owned();
-        Self { file, manifest: None, checks: Vec::new(), unreadable: false, seconds: 0.0 }
+        Self {
+            file,
+            manifest: None,
+            checks: Vec::new(),
+            unreadable: false,
+            settings_refused: false,
+            seconds: 0.0,
+        }
     }
 
     pub(super) fn add(&mut self, check: Check) {

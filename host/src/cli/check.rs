@@ -8,11 +8,13 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use dropsonde_plugin_api::abi::Manifest;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::ask::{Ended, put, put_json};
 use super::table::{Table, plain};
+use super::top::ended_by;
 use super::{EX_CONFIG, fail, runtime};
-use crate::check::{Bench, CATALOG, Check, Effort, Outcome, Report};
+use crate::check::{Bench, CATALOG, Check, Effort, Outcome, Report, Strays, note_output};
 use crate::config::{CollectorSpec, Config, ConfigError, Sources};
 use crate::control::Builder;
 use crate::runner::THREAD_LOADS_MAX;
@@ -93,13 +95,17 @@ fn checked(args: &Args) -> Result<ExitCode, ExitCode> {
     let state = tempfile::tempdir().map_err(|error| fail(1, error))?;
     config.state_dir = state.path().to_owned();
     let spec = |manifest: &Manifest| spec(args, &config, settings.as_ref(), manifest);
+    let strays = Strays::adopt().map_err(|error| fail(1, error))?;
     let runtime = runtime().map_err(|error| fail(1, error))?;
     let reports = runtime.block_on(async {
         tokio::select! {
-            reports = check_all(args, &config, &spec) => reports,
-            _ = tokio::signal::ctrl_c() => Err(ExitCode::from(super::ask::INTERRUPTED)),
+            reports = check_all(args, &config, &strays, &spec) => reports,
+            code = interrupted() => Err(code),
         }
-    })?;
+    });
+    drop(runtime); // and with it the runners
+    strays.kill();
+    let reports = reports?;
     if args.json {
         let plugins: Vec<_> = reports.iter().map(Report::json).collect();
         put_json(&json!({"plugins": plugins}))?;
@@ -109,11 +115,30 @@ fn checked(args: &Args) -> Result<ExitCode, ExitCode> {
     Ok(verdict(args, &reports))
 }
 
+/// Waits for a signal that ends this program; the exit code for it.
+async fn interrupted() -> ExitCode {
+    let (mut interrupt, mut terminate, mut hangup) = match (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    ) {
+        (Ok(interrupt), Ok(terminate), Ok(hangup)) => (interrupt, terminate, hangup),
+        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return fail(1, error),
+    };
+    ended_by(tokio::select! {
+        _ = interrupt.recv() => SignalKind::interrupt(),
+        _ = terminate.recv() => SignalKind::terminate(),
+        _ = hangup.recv() => SignalKind::hangup(),
+    })
+}
+
 fn verdict(args: &Args, reports: &[Report]) -> ExitCode {
     let worst = reports.iter().map(Report::outcome).max();
     let limit = if args.strict { Outcome::Warn } else { Outcome::Fail };
     if reports.iter().any(|report| report.unreadable) {
         ExitCode::from(EX_NOINPUT)
+    } else if reports.iter().any(|report| report.settings_refused) {
+        ExitCode::from(EX_CONFIG)
     } else if worst >= Some(limit) {
         ExitCode::FAILURE
     } else {
@@ -175,9 +200,11 @@ fn spec(
 async fn check_all(
     args: &Args,
     config: &Config,
+    strays: &Strays,
     spec: &dyn Fn(&Manifest) -> Result<CollectorSpec, ConfigError>,
 ) -> Result<Vec<Report>, ExitCode> {
     let (services, _feeds) = Builder::services(config, false).map_err(|error| fail(1, error))?;
+    let _noted = note_output(&services);
     let effort = Effort { rounds: args.rounds, reloads: args.reloads, time: args.time };
     let terminal = io::stderr().is_terminal();
     let mut reports = Vec::new();
@@ -189,7 +216,7 @@ async fn check_all(
             }
         };
         let (services, trust) = (&*services, &config.trust);
-        let bench = Bench { services, trust, spec, effort, progress: &progress };
+        let bench = Bench { services, trust, strays, spec, effort, progress: &progress };
         let report = bench.check(file).await;
         if terminal {
             let _ = write!(io::stderr(), "\r\x1b[K");

@@ -21,12 +21,12 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use cgroup::Cgroups;
 pub(crate) use limits::apply as apply_limits;
-pub(crate) use process::{signal_name, start as start_process};
+pub(crate) use process::{OUTPUT, signal_name, start as start_process};
 pub use protocol::Failure;
 pub(crate) use protocol::{Begin, Reply, Request};
 use replies::Replies;
 pub use sandbox::Sandbox;
-pub(crate) use sandbox::remove_if_empty;
+pub(crate) use sandbox::{apply as apply_sandbox, close_inherited, remove_if_empty};
 pub(crate) use spawner::Spawner;
 pub(crate) use thread::{Footprint, Quiet, THREAD_LOADS_MAX, Threads};
 

@@ -274,6 +274,9 @@ pub(crate) fn signal_name(signal: i32) -> String {
     name.to_owned()
 }
 
+/// The module of the events by which [`log_output`] logs what plugins print.
+pub(crate) const OUTPUT: &str = module_path!();
+
 /// Logs what the plugin prints, line by line, under the collector's name; a line that is too
 /// long is cut. Ends when every holder of the pipe has closed it or the child has ended.
 async fn log_output(output: pipe::Receiver, collector: String, last: Arc<Mutex<String>>) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,16 +10,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Loaded, Order};
+use tokio::time::Instant;
+
+use super::{CLOSING, Loaded, Order};
 use crate::check::usage::Usage;
 use crate::runner::child::{confine, take_socket};
-use crate::runner::{Failure, Reply, Request, Runner, Threads, apply_limits, frame};
+use crate::runner::{
+    Failure, Reply, Request, Runner, Threads, apply_limits, apply_sandbox, close_inherited, frame,
+};
 
 /// An event source runs for so long.
 const RUNS: Duration = Duration::from_millis(20);
-/// Longest that a library is waited for to be closed.
-const CLOSING: Duration = Duration::from_secs(2);
-
 /// Why a library was left is told a moment after it was counted.
 const TELLING: Duration = Duration::from_millis(10);
 
@@ -30,10 +32,14 @@ pub(crate) fn serve(parent: Option<i32>) -> ExitCode {
     let Ok(mut socket) = confine(parent).and_then(|()| take_socket()) else {
         return ExitCode::FAILURE;
     };
+    let closed = close_inherited(socket.as_fd());
     let Some(order) = receive(&mut socket) else { return ExitCode::FAILURE };
     if apply_limits(&order.begin.limits).is_err() {
         return ExitCode::FAILURE;
     }
+    // Confined as a runner process is, before there is a second thread: nobody has said yet that
+    // the plugin may do more.
+    apply_sandbox(&order.begin, closed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.and_then(|runtime| runtime.block_on(reload(&order, socket)));
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -54,12 +60,17 @@ fn receive(socket: &mut UnixStream) -> Option<Order> {
 async fn reload(order: &Order, mut socket: UnixStream) -> std::io::Result<()> {
     let strayed = Strayed::default();
     let told = strayed.clone();
+    // Nothing can be written there: how this process ends is seen by who started it.
     let records = Path::new(&order.begin.state_dir).with_extension("crashes");
     let threads = Threads::new(&records, move |_, what| note(&told, what.to_owned()))?;
     let threads = threads.looking_always();
     let image = order.begin.image.to_string_lossy();
     let at_first = libraries()?;
+    let until = Instant::now() + order.time;
     for number in 1..=order.reloads {
+        if number > 1 && Instant::now() > until {
+            break;
+        }
         let left = || threads.quiet().leaked.load(Ordering::Relaxed);
         let before = left();
         let outcome = load(order, &threads, &strayed).await;
@@ -158,10 +169,10 @@ impl Life<'_> {
 
 /// Waits until so many libraries were closed or left. False if the last one's thread goes on.
 async fn closed(threads: &Threads, loads: u32) -> bool {
-    let by = tokio::time::Instant::now() + CLOSING;
+    let by = Instant::now() + CLOSING;
     let counts = threads.quiet();
     while counts.closed.load(Ordering::Relaxed) + counts.leaked.load(Ordering::Relaxed) < loads {
-        if tokio::time::Instant::now() > by {
+        if Instant::now() > by {
             return false;
         }
         tokio::time::sleep(Duration::from_millis(1)).await;

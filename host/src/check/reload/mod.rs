@@ -7,16 +7,18 @@ mod child;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::collect::memory_growth;
 use super::report::Check;
+use super::strays::{self, Strays};
 use super::usage::{Growth, Usage};
 use crate::admission::Image;
 use crate::config::CollectorSpec;
@@ -35,6 +37,20 @@ struct Order {
     hash: String,
     reloads: u32,
     deadline: Duration,
+    /// None but the first is begun after it.
+    time: Duration,
+}
+
+impl Order {
+    /// Longest that a load may take: creation, a round and the stop have the deadline each. Of
+    /// one that hangs the child tells earlier, unless the child itself does.
+    fn longest_load(&self) -> Duration {
+        self.deadline * 3 + 2 * CLOSING
+    }
+
+    fn late(&self) -> Failure {
+        Failure::Deadline(humantime::format_duration(self.deadline).to_string())
+    }
 }
 
 /// What the child says after each load.
@@ -52,6 +68,9 @@ struct Loaded {
     usage: Usage,
 }
 
+/// Longest that a library is waited for to be closed.
+const CLOSING: Duration = Duration::from_secs(2);
+
 /// A reload below this in each half is what the process itself takes.
 const NOISE_KIB: u64 = 256;
 /// More than this for each reload fails.
@@ -65,24 +84,36 @@ pub(super) fn skipped(why: &str) -> Vec<Check> {
     IDS.map(|id| Check::skip(id, why)).to_vec()
 }
 
-pub(super) async fn checks(
-    services: &Services,
-    image: &Image,
-    spec: &CollectorSpec,
-    reloads: u32,
-    until: Instant,
-    progress: &dyn Fn(u32),
-) -> Vec<Check> {
-    if reloads == 0 {
-        return skipped("no reloads were asked for");
+/// What is to be reloaded, and how often.
+pub(super) struct Reload<'a> {
+    pub(super) image: &'a Image,
+    pub(super) spec: &'a CollectorSpec,
+    pub(super) reloads: u32,
+    /// No load is begun after this.
+    pub(super) until: Instant,
+    pub(super) strays: &'a Strays,
+}
+
+impl Reload<'_> {
+    /// `progress` is told the number of each load.
+    pub(super) async fn checks(&self, services: &Services, progress: &dyn Fn(u32)) -> Vec<Check> {
+        let &Self { image, spec, reloads, until, strays } = self;
+        if reloads == 0 {
+            return skipped("no reloads were asked for");
+        }
+        let time = until.saturating_duration_since(Instant::now());
+        if time.is_zero() {
+            return skipped("there was no time left for the first");
+        }
+        let begin = begin(services, image, spec);
+        let order = Order { begin, hash: image.sha256(), reloads, deadline: spec.deadline, time };
+        let done = run(&order, until, progress).await;
+        let left = strays.end().await;
+        match done {
+            Ok((loads, ended)) => verdicts(image, reloads, &loads, ended.as_ref(), &left),
+            Err(error) => skipped(&format!("no process could be started for it: {error}")),
+        }
     }
-    let begin = begin(services, image, spec);
-    let order = Order { begin, hash: image.sha256(), reloads, deadline: spec.deadline };
-    let (loads, ended) = match run(&order, until, progress).await {
-        Ok(done) => done,
-        Err(error) => return skipped(&format!("no process could be started for it: {error}")),
-    };
-    verdicts(image, reloads, &loads, ended)
 }
 
 /// Why the child ended before it had done all.
@@ -91,7 +122,9 @@ enum Ended {
     /// There was no time for more.
     Late,
     /// It ended by itself.
-    Died(String),
+    Died(Failure),
+    /// A load did not come back.
+    Hung(Failure),
 }
 
 /// Has a child do it. What it said, and why it ended early if it did.
@@ -110,27 +143,35 @@ async fn run(
     let mut loads: Vec<Loaded> = Vec::new();
     let mut received = Vec::new();
     while (loads.len() as u32) < order.reloads {
-        // One that hangs is told of by the child, a little later than its deadline.
-        match timeout_at(until, socket.read_buf(&mut received)).await {
-            Err(_) => return Ok((loads, Some(Ended::Late))),
-            Ok(Err(_) | Ok(0)) => {
-                let status = child.wait().await?;
-                let how = match status.signal() {
-                    Some(signal) => Failure::Killed(signal_name(signal)),
-                    None => Failure::Exited(status.code().unwrap_or(-1)),
+        let by = Instant::now() + order.longest_load();
+        match timeout_at(by, socket.read_buf(&mut received)).await {
+            Ok(Ok(length)) if length > 0 => {}
+            Ok(_) => {
+                let ended = match timeout_at(by, child.wait()).await {
+                    Ok(status) => ended(status?, until),
+                    Err(_) => Ended::Hung(order.late()),
                 };
-                return Ok((loads, Some(Ended::Died(how.to_string()))));
+                return Ok((loads, Some(ended)));
             }
-            Ok(Ok(_)) => {}
+            Err(_) => return Ok((loads, Some(Ended::Hung(order.late())))),
         }
         while let Some(load) = frame::take(&mut received).map_err(std::io::Error::other)? {
             loads.push(load);
             progress(loads.len() as u32);
         }
     }
-    drop(socket); // it ends when nobody listens
-    let _ = timeout_at(until, child.wait()).await;
+    drop(socket);
+    let _ = timeout(CLOSING, child.wait()).await;
     Ok((loads, None))
+}
+
+/// How a child ended that had not done all.
+fn ended(status: ExitStatus, until: Instant) -> Ended {
+    match status.signal() {
+        Some(signal) => Ended::Died(Failure::Killed(signal_name(signal))),
+        None if status.success() && Instant::now() > until => Ended::Late,
+        None => Ended::Died(Failure::Exited(status.code().unwrap_or(-1))),
+    }
 }
 
 /// Killed when it is dropped, and by the kernel if this process ends.
@@ -151,12 +192,18 @@ fn spawn(collector: &str, socket: StdStream) -> std::io::Result<Child> {
         .spawn()
 }
 
-fn verdicts(image: &Image, reloads: u32, loads: &[Loaded], ended: Option<Ended>) -> Vec<Check> {
+fn verdicts(
+    image: &Image,
+    reloads: u32,
+    loads: &[Loaded],
+    ended: Option<&Ended>,
+    strays: &[String],
+) -> Vec<Check> {
     vec![
-        outcome(reloads, loads, ended.as_ref()),
+        outcome(reloads, loads, ended),
         unmapped(image, loads),
         memory(loads),
-        left(loads),
+        left(loads, strays),
         conduct(loads),
     ]
 }
@@ -173,8 +220,8 @@ fn outcome(reloads: u32, loads: &[Loaded], ended: Option<&Ended>) -> Check {
         (None, Some(Ended::Died(how))) => {
             Check::fail(ID, format!("load {}: the process was {how}", done + 1), mend)
         }
-        (None, Some(Ended::Late)) if done == 0 => {
-            Check::skip(ID, "there was no time left for the first")
+        (None, Some(Ended::Hung(late))) => {
+            Check::fail(ID, format!("load {}: {late}", done + 1), mend)
         }
         (None, Some(Ended::Late)) => {
             Check::pass(ID, format!("{done} loads in the time that there was, of {reloads}"))
@@ -229,15 +276,16 @@ fn memory(loads: &[Loaded]) -> Check {
     memory_growth("reload.memory", growth, (LEAK_KIB, NOISE_KIB), mend)
 }
 
-fn left(loads: &[Loaded]) -> Check {
+fn left(loads: &[Loaded], strays: &[String]) -> Check {
     const ID: &str = "reload.left";
-    let mut problems = Vec::new();
+    let mut problems: Vec<Check> = strays::found(ID, strays).into_iter().collect();
     let mut well = Vec::new();
     let descriptors = over(loads, |usage| usage.descriptors);
     let threads = over(loads, |usage| usage.threads);
     for (what, growth) in [("descriptors", descriptors), ("threads", threads)] {
         let Some(growth) = growth else {
-            return Check::skip(ID, "too little was seen of it");
+            let seen = (!problems.is_empty()).then(|| Check::of(ID, problems, ""));
+            return seen.unwrap_or_else(|| Check::skip(ID, "too little was seen of it"));
         };
         let found = format!("{} {what}, then {}", growth.from, growth.to);
         if growth.per_round >= 0.5 {

@@ -141,6 +141,6 @@ fn catch(kind: SignalKind) -> Result<Signal, ExitCode> {
 }
 
 /// The exit code by custom of shells.
-fn ended_by(kind: SignalKind) -> ExitCode {
+pub(super) fn ended_by(kind: SignalKind) -> ExitCode {
     ExitCode::from(128_u8.saturating_add(u8::try_from(kind.as_raw_value()).unwrap_or(0)))
 }

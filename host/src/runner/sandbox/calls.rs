@@ -51,7 +51,6 @@ const DENIED: &[c_long] = &[
     libc::SYS_fspick,
     libc::SYS_mount_setattr,
     libc::SYS_setns,
-    libc::SYS_unshare,
     libc::SYS_open_by_handle_at,
     // Settings of the machine.
     libc::SYS_swapon,
@@ -128,6 +127,7 @@ fn program(granted: &[Capability], architecture: TargetArch) -> Result<BpfProgra
     if inspect {
         rules.extend(without_landlock::rules(granted, std::process::id())?);
     }
+    rules.insert(libc::SYS_unshare, vec![new_namespace()?]);
     let family = foreign_family(granted)?;
     rules.insert(libc::SYS_socket, vec![family.clone()]);
     rules.insert(libc::SYS_socketpair, vec![family]);
@@ -139,6 +139,21 @@ fn program(granted: &[Capability], architecture: TargetArch) -> Result<BpfProgra
     }
     program.extend(BpfProgram::try_from(filter)?);
     Ok(program)
+}
+
+/// Matches unshare(2) of anything but what a thread has for itself, its directory or its table of
+/// open files: `dropsonde check` loads plugins on such threads.
+fn new_namespace() -> Result<SeccompRule, BackendError> {
+    let other_than = |flag: i32| {
+        let flag = u64::from(flag.unsigned_abs());
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, flag)
+    };
+    SeccompRule::new(
+        [libc::CLONE_FS, libc::CLONE_FILES]
+            .map(other_than)
+            .into_iter()
+            .collect::<Result<_, _>>()?,
+    )
 }
 
 /// Matches a socket of a family that may not be had: all but local ones and those granted.

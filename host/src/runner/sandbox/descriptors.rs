@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Closes every descriptor but the standard three and `kept`. To be called before anything is
 /// opened. Fails where the kernel lacks close_range(2), before Linux 5.9.
-pub(in crate::runner) fn close_inherited(kept: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn close_inherited(kept: BorrowedFd<'_>) -> io::Result<()> {
     let kept = kept.as_raw_fd().unsigned_abs();
     for (first, last) in [(3, kept.saturating_sub(1)), (kept.saturating_add(1), u32::MAX)] {
         if first > last {

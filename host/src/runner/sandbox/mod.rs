@@ -17,7 +17,7 @@ use dropsonde_plugin_api::abi::Capability;
 use serde::{Deserialize, Serialize};
 
 use super::protocol::Begin;
-pub(super) use descriptors::close_inherited;
+pub(crate) use descriptors::close_inherited;
 
 /// What holds a runner process back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct Sandbox {
 
 /// Applies all that this kernel has to the calling thread, which must be the only one. `closed`
 /// is what [`close_inherited`] gave.
-pub(super) fn apply(begin: &Begin, closed: io::Result<()>) -> Sandbox {
+pub(crate) fn apply(begin: &Begin, closed: io::Result<()>) -> Sandbox {
     let mut sandbox = Sandbox::default();
     sandbox.note("no inherited descriptors", closed.map_err(|error| error.to_string()));
     if !begin.sandbox {
