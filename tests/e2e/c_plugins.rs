@@ -7,7 +7,8 @@ use std::process::Command;
 use dropsonde_tests::{Agent, Options, target_dir, wait_for, workspace};
 use serde_json::{Value, json};
 
-/// Compiles a plugin with what a careful author would have on.
+/// Compiles a plugin with what a careful author would have on. Tests that run at the same time
+/// compile the same one: none sees a file that is half written.
 pub(crate) fn compile(source: &str, name: &str, flags: &[&str]) -> PathBuf {
     let directory = target_dir().join("c");
     fs::create_dir_all(&directory).unwrap();
@@ -18,6 +19,7 @@ pub(crate) fn compile(source: &str, name: &str, flags: &[&str]) -> PathBuf {
     } else {
         ("cc", &["-std=gnu11"])
     };
+    let written = tempfile::NamedTempFile::new_in(&directory).unwrap().into_temp_path();
     let output = Command::new(compiler)
         .args(standard)
         .args(["-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC"])
@@ -25,12 +27,13 @@ pub(crate) fn compile(source: &str, name: &str, flags: &[&str]) -> PathBuf {
         .arg("-I")
         .arg(workspace().join("plugin-api/include"))
         .arg("-o")
-        .arg(&library)
+        .arg(&written)
         .arg(workspace().join(source))
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{source} can't be compiled:\n{text}");
+    written.persist(&library).unwrap();
     library
 }
 
