@@ -55,6 +55,7 @@ extern "C" fn create(json: RStr<'_>, host: AbiHost) -> RResult<AbiInstance, AbiF
 }
 
 extern "C" fn collect(instance: AbiInstance, _: u64, sink: &AbiSink) -> AbiFailure {
+    // SAFETY: it is what `create` made, not yet destroyed, and nobody else has it during a call.
     let oldest = unsafe { &mut *instance.0.cast::<Oldest>() };
     oldest.rounds += 1;
     let (rounds, name) = ([oldest.rounds], oldest.host.collector.as_str());
@@ -87,6 +88,7 @@ extern "C" fn run(_: AbiInstance, _: &AbiSink) -> AbiFailure {
 }
 
 extern "C" fn destroy(instance: AbiInstance) -> AbiFailure {
+    // SAFETY: it is what `create` made; the host destroys it once, and then calls it no more.
     let oldest = unsafe { Box::from_raw(instance.0.cast::<Oldest>()) };
     (oldest.host.release)(oldest.host.context);
     AbiFailure::none()
@@ -99,6 +101,7 @@ extern "C" fn load() -> RootModuleResult {
 }
 
 #[no_mangle]
+// SAFETY: `load` makes the module whose type is named here, and no other.
 pub static dropsonde_plugin_module: LibHeader = unsafe {
     LibHeader::from_constructor::<PluginModuleRef>(
         load,

@@ -198,6 +198,7 @@ mod tests {
     #[test]
     fn what_is_there_is_given_and_what_is_not_is_otherwise() {
         let json = r#"{"root": "/p", "most": 5, "share": 0.5, "deep": {"on": true}}"#;
+        // SAFETY: the settings live as long as the call, and each name and text ends with NUL.
         let result = outcome(json, |settings| unsafe {
             let root = text(settings, c"root".as_ptr(), c"/proc".as_ptr());
             assert_eq!(CStr::from_ptr(root), c"/p");
@@ -213,6 +214,7 @@ mod tests {
 
     #[test]
     fn a_key_that_was_not_asked_for_is_unknown() {
+        // SAFETY: the settings live as long as the call, and each name and text ends with NUL.
         let ask = |settings| unsafe {
             flag(settings, c"deep.on".as_ptr(), 0);
             text(settings, c"exclude".as_ptr(), c"".as_ptr());
@@ -223,6 +225,7 @@ mod tests {
         assert_eq!(deep.0, "deep.off");
         let none = wrong("a", "unknown key `a`; it has no settings");
         assert_eq!(outcome(r#"{"a": 1}"#, |_| {}), none);
+        // SAFETY: the settings live as long as the call, and each name and text ends with NUL.
         let whole = |settings| unsafe {
             assert_eq!(CStr::from_ptr(json(settings)), cr#"{"a": 1}"#);
         };
@@ -231,6 +234,7 @@ mod tests {
 
     #[test]
     fn a_value_of_another_type_names_its_path() {
+        // SAFETY: the settings live as long as the call, and each name and text ends with NUL.
         let ask = |settings| unsafe {
             assert_eq!(integer(settings, c"most".as_ptr(), 7), 7);
         };
