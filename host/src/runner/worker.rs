@@ -2,6 +2,7 @@
 //! run on. It knows nothing of where that thread is.
 
 mod c;
+mod declared;
 mod rust;
 
 use std::sync::Arc;

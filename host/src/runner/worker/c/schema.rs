@@ -4,12 +4,11 @@ use std::ffi::c_char;
 use std::slice;
 
 use dropsonde_plugin_api::abi::c::{CColumn, CStream};
-use dropsonde_plugin_api::schema::{
-    ColumnSchema, Role, Share, StreamKind, StreamSchema, ValueType,
-};
+use dropsonde_plugin_api::schema::{ColumnSchema, Share, StreamSchema};
 
 use super::text;
 use crate::model::shown;
+use crate::runner::worker::declared;
 
 /// Most columns of a stream, and most texts of a list that ends with NULL.
 const MAX_COLUMNS: u64 = 256;
@@ -35,11 +34,7 @@ pub(super) unsafe fn streams(
 unsafe fn stream(stream: &CStream) -> Result<StreamSchema, String> {
     // SAFETY: as the caller has it.
     let (name, description) = unsafe { (text(stream.name), text(stream.description)) };
-    let kind = match stream.kind {
-        0 => StreamKind::Snapshot,
-        1 => StreamKind::Event,
-        other => return Err(format!("stream `{name}` has the unknown kind {other}")),
-    };
+    let kind = declared::kind(stream.kind, &name)?;
     let (columns, count) = (stream.columns, stream.column_count);
     if columns.is_null() || !columns.is_aligned() || count > MAX_COLUMNS {
         return Err(format!(
@@ -59,22 +54,8 @@ unsafe fn stream(stream: &CStream) -> Result<StreamSchema, String> {
 unsafe fn column(column: &CColumn) -> Result<ColumnSchema, String> {
     // SAFETY: as the caller has it.
     let name = unsafe { text(column.name) };
-    let role = match column.role {
-        0 => Role::Key,
-        1 => Role::Counter,
-        2 => Role::Gauge,
-        3 => Role::Attribute,
-        other => return Err(format!("column `{name}` has the unknown role {other}")),
-    };
-    let value = match column.r#type {
-        0 => ValueType::U64,
-        1 => ValueType::I64,
-        2 => ValueType::F64,
-        3 => ValueType::Bool,
-        4 => ValueType::Text,
-        5 => ValueType::TextList,
-        other => return Err(format!("column `{name}` has the unknown type {other}")),
-    };
+    let role = declared::role(column.role, &name)?;
+    let value = declared::value(column.r#type, &name)?;
     // SAFETY: as the caller has it.
     let (attributes, share) = unsafe { (texts(column.attributes), texts(column.share)) };
     if attributes.len() > MAX_TEXTS {

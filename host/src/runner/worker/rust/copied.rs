@@ -6,14 +6,12 @@ use dropsonde_plugin_api::abi::abi_stable::std_types::RStr;
 use dropsonde_plugin_api::abi::{
     AbiBatch, AbiColumn, AbiColumnView, AbiDescription, AbiFailure, AbiStream,
 };
-use dropsonde_plugin_api::schema::{
-    ColumnSchema, Role, Share, StreamKind, StreamSchema, ValueType,
-};
+use dropsonde_plugin_api::schema::{ColumnSchema, Share, StreamSchema, ValueType};
 
 use crate::clock;
 use crate::model::{BatchError, ColumnData, Data, MAX_BATCH, MAX_ROWS, RawBatch};
 use crate::runner::Failure;
-use crate::runner::worker::{Parts, bounded};
+use crate::runner::worker::{Parts, bounded, declared};
 
 /// Largest text of one column in one batch.
 const MAX_TEXT: usize = 16 << 20;
@@ -48,33 +46,15 @@ pub(super) fn streams(description: &AbiDescription) -> Result<Vec<StreamSchema>,
 
 fn stream(stream: &AbiStream) -> Result<StreamSchema, String> {
     let name = text(stream.name.as_rstr());
-    let kind = match stream.kind {
-        0 => StreamKind::Snapshot,
-        1 => StreamKind::Event,
-        other => return Err(format!("stream `{name}` has the unknown kind {other}")),
-    };
+    let kind = declared::kind(stream.kind.into(), &name)?;
     let columns = stream.columns.iter().map(column).collect::<Result<_, _>>()?;
     Ok(StreamSchema { name, kind, description: text(stream.description.as_rstr()), columns })
 }
 
 fn column(column: &AbiColumn) -> Result<ColumnSchema, String> {
     let name = text(column.name.as_rstr());
-    let role = match column.role {
-        0 => Role::Key,
-        1 => Role::Counter,
-        2 => Role::Gauge,
-        3 => Role::Attribute,
-        other => return Err(format!("column `{name}` has the unknown role {other}")),
-    };
-    let value = match column.value {
-        0 => ValueType::U64,
-        1 => ValueType::I64,
-        2 => ValueType::F64,
-        3 => ValueType::Bool,
-        4 => ValueType::Text,
-        5 => ValueType::TextList,
-        other => return Err(format!("column `{name}` has the unknown type {other}")),
-    };
+    let role = declared::role(column.role, &name)?;
+    let value = declared::value(column.value, &name)?;
     let share = match column.share.as_slice() {
         [name, of, otel] => Some(Share {
             name: text(name.as_rstr()),
