@@ -28,14 +28,8 @@ pub fn open(path: &Path) -> Result<PluginModuleRef, String> {
 /// Ten numbers.
 fn numbers(kind: StreamKind) -> StreamSchema {
     let column = |index| ColumnSchema {
-        name: format!("number_{index}"),
-        role: Role::Gauge,
-        value: ValueType::U64,
         unit: "1".to_owned(),
-        description: String::new(),
-        otel: String::new(),
-        attributes: Vec::new(),
-        share: None,
+        ..ColumnSchema::new(format!("number_{index}"), Role::Gauge, ValueType::U64)
     };
     let columns = (0..10).map(column).collect();
     StreamSchema { name: String::new(), kind, description: String::new(), columns }

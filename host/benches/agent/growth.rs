@@ -149,15 +149,10 @@ impl Stream {
 }
 
 pub(crate) fn schema() -> StreamSchema {
-    let column = |name: &str, role, value| ColumnSchema {
-        name: name.to_owned(),
-        role,
-        value,
+    let column = |name, role, value| ColumnSchema {
         unit: "1".to_owned(),
         description: "A column.".to_owned(),
-        otel: String::new(),
-        attributes: Vec::new(),
-        share: None,
+        ..ColumnSchema::new(name, role, value)
     };
     StreamSchema {
         name: String::new(),

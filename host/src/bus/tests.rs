@@ -12,14 +12,9 @@ use crate::model::{Batch, ColumnData, Data, Read, StreamInfo, Value};
 fn stream(name: &str, kind: StreamKind) -> Arc<StreamInfo> {
     let (collector, plugin): (Arc<str>, Arc<str>) = (name.into(), "test".into());
     let column = ColumnSchema {
-        name: "number".into(),
-        role: Role::Gauge,
-        value: ValueType::U64,
         unit: "1".into(),
         description: "A number.".into(),
-        otel: String::new(),
-        attributes: Vec::new(),
-        share: None,
+        ..ColumnSchema::new("number", Role::Gauge, ValueType::U64)
     };
     let schema = StreamSchema {
         name: String::new(),

@@ -160,19 +160,9 @@ mod tests {
     use super::*;
 
     fn stream() -> StreamSchema {
-        let column = |name: &str, role, value| ColumnSchema {
-            name: name.to_owned(),
-            role,
-            value,
-            unit: String::new(),
-            description: String::new(),
-            otel: String::new(),
-            attributes: Vec::new(),
-            share: None,
-        };
         let columns = vec![
-            column("name", Role::Key, ValueType::Text),
-            column("count", Role::Counter, ValueType::U64),
+            ColumnSchema::new("name", Role::Key, ValueType::Text),
+            ColumnSchema::new("count", Role::Counter, ValueType::U64),
         ];
         let (name, description) = (String::new(), String::new());
         StreamSchema { name, kind: StreamKind::Snapshot, description, columns }

@@ -9,14 +9,9 @@ use super::*;
 
 fn column(name: &str, role: Role, value: ValueType) -> ColumnSchema {
     ColumnSchema {
-        name: name.into(),
-        role,
-        value,
         unit: "s".into(),
         description: "A column.".into(),
-        otel: String::new(),
-        attributes: Vec::new(),
-        share: None,
+        ..ColumnSchema::new(name, role, value)
     }
 }
 

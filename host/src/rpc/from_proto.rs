@@ -86,17 +86,7 @@ fn column(from: proto::Column, rows: usize) -> (ColumnSchema, ColumnData) {
     if !validity.is_empty() {
         validity.resize(rows, 0);
     }
-    let schema = ColumnSchema {
-        name: from.name,
-        role,
-        value,
-        unit: String::new(),
-        description: String::new(),
-        otel: String::new(),
-        attributes: Vec::new(),
-        share: None,
-    };
-    (schema, ColumnData { data, validity })
+    (ColumnSchema::new(from.name, role, value), ColumnData { data, validity })
 }
 
 fn text(values: impl Iterator<Item = String>) -> Data {
@@ -114,15 +104,10 @@ mod tests {
     use crate::rpc::convert;
 
     fn a_batch_of_all_types() -> Batch {
-        let column = |name: &str, role, value| ColumnSchema {
-            name: name.into(),
-            role,
-            value,
+        let column = |name, role, value| ColumnSchema {
             unit: "1".into(),
             description: "A value.".into(),
-            otel: String::new(),
-            attributes: Vec::new(),
-            share: None,
+            ..ColumnSchema::new(name, role, value)
         };
         let columns = vec![
             column("key", Role::Key, ValueType::Text),

@@ -54,13 +54,9 @@ pub fn derived(schema: &StreamSchema) -> Vec<(Derived, ColumnSchema)> {
 
 fn column_like(source: &ColumnSchema, name: &str, unit: &str, description: String) -> ColumnSchema {
     ColumnSchema {
-        name: name.to_owned(),
-        role: Role::Gauge,
-        value: ValueType::F64,
         unit: unit.to_owned(),
         description,
-        otel: String::new(),
         attributes: source.attributes.clone(),
-        share: None,
+        ..ColumnSchema::new(name, Role::Gauge, ValueType::F64)
     }
 }

@@ -63,6 +63,22 @@ pub struct ColumnSchema {
     pub share: Option<Share>,
 }
 
+impl ColumnSchema {
+    /// A column of which no more is said: what is not given is empty.
+    pub fn new(name: impl Into<String>, role: Role, value: ValueType) -> Self {
+        Self {
+            name: name.into(),
+            role,
+            value,
+            unit: String::new(),
+            description: String::new(),
+            otel: String::new(),
+            attributes: Vec::new(),
+            share: None,
+        }
+    }
+}
+
 /// What a field is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

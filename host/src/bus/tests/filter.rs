@@ -31,16 +31,10 @@ fn interfaces_with(devices: [&str; 3]) -> Arc<Batch> {
         ("tags", ValueType::TextList, texts(["a\0b\0", "b\0", ""]), Vec::new()),
         ("not", ValueType::U64, Data::U64(vec![1, 2, 3]), Vec::new()),
     ];
-    let schemas = columns.iter().map(|(name, value, ..)| ColumnSchema {
-        name: (*name).to_owned(),
-        role: Role::Attribute,
-        value: *value,
-        unit: String::new(),
-        description: String::new(),
-        otel: String::new(),
-        attributes: Vec::new(),
-        share: None,
-    });
+    let of = |(name, value, ..): &(&str, ValueType, _, _)| {
+        ColumnSchema::new(*name, Role::Attribute, *value)
+    };
+    let schemas = columns.iter().map(of);
     let schema = StreamSchema {
         name: String::new(),
         kind: StreamKind::Event,

@@ -56,15 +56,9 @@ fn knowing(collectors: Vec<Collector>) -> State {
 fn batch(topic: &str, keys: Option<(&str, &[&str])>, floats: &[(&str, &[Option<f64>])]) -> Batch {
     let name = topic.strip_prefix("metrics.").unwrap_or(topic);
     let collector: Arc<str> = name.split('.').next().unwrap_or(name).into();
-    let schema = |name: &str, role, value| ColumnSchema {
-        name: name.into(),
-        role,
-        value,
+    let schema = |name, role, value| ColumnSchema {
         unit: "1".into(),
-        description: String::new(),
-        otel: String::new(),
-        attributes: Vec::new(),
-        share: None,
+        ..ColumnSchema::new(name, role, value)
     };
     let (mut columns, mut data, mut rows) = (Vec::new(), Vec::new(), 1);
     if let Some((key, values)) = keys {

@@ -23,16 +23,7 @@ pub(super) enum Given {
 }
 
 pub(super) fn column(name: &str, role: Role, value: ValueType) -> ColumnSchema {
-    ColumnSchema {
-        name: name.to_owned(),
-        role,
-        value,
-        unit: "1".to_owned(),
-        description: String::new(),
-        otel: String::new(),
-        attributes: Vec::new(),
-        share: None,
-    }
+    ColumnSchema { unit: "1".to_owned(), ..ColumnSchema::new(name, role, value) }
 }
 
 /// A stream of the collector `test`, called by its first column.

@@ -6,19 +6,6 @@ use dropsonde_plugin_api::schema::{ColumnSchema, StreamSchema};
 use super::*;
 use crate::model::{ColumnData, Read};
 
-fn column(name: &str, role: Role, value: ValueType) -> ColumnSchema {
-    ColumnSchema {
-        name: name.into(),
-        role,
-        value,
-        unit: String::new(),
-        description: String::new(),
-        otel: String::new(),
-        attributes: Vec::new(),
-        share: None,
-    }
-}
-
 fn info(name: &str, kind: StreamKind, columns: &[ColumnSchema]) -> StreamInfo {
     let schema = StreamSchema {
         name: name.into(),
@@ -42,9 +29,9 @@ fn batch(info: StreamInfo, read_at: u64, rows: usize, columns: &[Column]) -> Arc
 
 fn shape() -> [ColumnSchema; 3] {
     [
-        column("id", Role::Key, ValueType::Text),
-        column("kind", Role::Attribute, ValueType::Text),
-        column("parents", Role::Attribute, ValueType::TextList),
+        ColumnSchema::new("id", Role::Key, ValueType::Text),
+        ColumnSchema::new("kind", Role::Attribute, ValueType::Text),
+        ColumnSchema::new("parents", Role::Attribute, ValueType::TextList),
     ]
 }
 
@@ -63,10 +50,10 @@ fn nodes(rows: &[(&str, &str, &[&str])]) -> Arc<Batch> {
 /// Sizes of nodes, in a stream of their own.
 fn sizes(rows: &[(&str, Option<u64>)]) -> Arc<Batch> {
     let shape = [
-        column("disk", Role::Key, ValueType::Text),
-        column("node", Role::Attribute, ValueType::Text),
-        column("kind", Role::Attribute, ValueType::Text),
-        column("size_bytes", Role::Gauge, ValueType::U64),
+        ColumnSchema::new("disk", Role::Key, ValueType::Text),
+        ColumnSchema::new("node", Role::Attribute, ValueType::Text),
+        ColumnSchema::new("kind", Role::Attribute, ValueType::Text),
+        ColumnSchema::new("size_bytes", Role::Gauge, ValueType::U64),
     ];
     let mut columns = shape.each_ref().map(|column| Column::new(column.value));
     for (node, size) in rows {
@@ -192,10 +179,10 @@ fn a_stream_is_of_a_graph_by_its_shape() {
     let shaped = |columns: &[ColumnSchema]| is_graph(&info("s", StreamKind::Snapshot, columns));
     assert!(shaped(&[id.clone(), parents.clone()]));
     assert!(shaped(&[parents.clone(), kind.clone(), id.clone()]));
-    let other_key = column("zone", Role::Key, ValueType::Text);
-    let number = column("id", Role::Key, ValueType::U64);
-    let text = column("parents", Role::Attribute, ValueType::Text);
-    let no_key = column("id", Role::Attribute, ValueType::Text);
+    let other_key = ColumnSchema::new("zone", Role::Key, ValueType::Text);
+    let number = ColumnSchema::new("id", Role::Key, ValueType::U64);
+    let text = ColumnSchema::new("parents", Role::Attribute, ValueType::Text);
+    let no_key = ColumnSchema::new("id", Role::Attribute, ValueType::Text);
     for columns in [
         &[id.clone(), kind.clone()],
         &[parents.clone(), kind],

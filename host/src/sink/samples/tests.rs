@@ -10,16 +10,7 @@ use crate::model::{ColumnData, Data, Read};
 pub(in crate::sink) type Row<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
 
 fn schema() -> StreamSchema {
-    let column = |name: &str, role, value| ColumnSchema {
-        name: name.into(),
-        role,
-        value,
-        unit: String::new(),
-        description: String::new(),
-        otel: String::new(),
-        attributes: Vec::new(),
-        share: None,
-    };
+    let column = ColumnSchema::new;
     let text = |name, role| column(name, role, ValueType::Text);
     StreamSchema {
         name: "samples".into(),
