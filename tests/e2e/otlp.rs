@@ -173,11 +173,17 @@ fn what_was_read_while_the_receiver_was_away_arrives_when_it_is_back() {
         let rest = "[collectors.steady]\ninterval = \"200ms\"\n";
         let agent = agent(&receiver, &[&fixture("pulse"), &fixture("steady_v1")], "", rest);
         wait_for("events", || (!numbers(&receiver).is_empty()).then_some(()));
+        // It takes no more first: a request that it took and did not answer would come twice.
+        receiver.answer("busy");
+        for signal in ["metrics", "logs"] {
+            until(&agent, signal, "busy", |now| now["failures"]["busy"].as_u64() > Some(0));
+        }
         receiver.stop();
         until(&agent, "logs", "a queue", |now| now["queued_requests"].as_u64() > Some(1));
-        let waiting =
-            until(&agent, "metrics", "a queue", |now| now["queued_requests"].as_u64() > Some(5));
-        assert!(waiting["failures"]["connection"].as_u64() > Some(0), "{waiting:#}");
+        let waiting = until(&agent, "metrics", "a queue", |now| {
+            now["queued_requests"].as_u64() > Some(5)
+                && now["failures"]["connection"].as_u64() > Some(0)
+        });
         assert!(waiting["queued_bytes"].as_u64() > Some(0));
         assert!(waiting["last_error"].as_str().unwrap().contains("refused"), "{waiting:#}");
         let last = events(&agent);

@@ -1,37 +1,17 @@
 //! The receiver, and what it got.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use dropsonde_tests::{target_dir, wait_for, workspace};
+use dropsonde_tests::{Python, wait_for, workspace};
 use serde_json::{Map, Value};
 
-/// Where the stubs lie; they are fetched if they are not there yet.
-fn stubs() -> Result<PathBuf, String> {
-    let site = target_dir().join("otlp");
-    let import = "import grpc, opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc";
-    let import = python(&site).args(["-c", import]).output();
-    if import.map_err(|error| format!("python3: {error}"))?.status.success() {
-        return Ok(site);
-    }
-    let install = python(&site)
-        .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"])
-        .args(["--timeout", "10", "--retries", "1", "--upgrade", "--target"])
-        .arg(&site)
-        .args(["opentelemetry-proto", "grpcio"])
-        .output()
-        .map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&install.stderr).into_owned();
-    let why = text.lines().last().unwrap_or_default();
-    if install.status.success() { Ok(site) } else { Err(why.to_owned()) }
-}
-
-fn python(site: &Path) -> Command {
-    let mut python = Command::new("python3");
-    python.env("PYTHONPATH", site);
-    python
+/// A Python with the project's stubs, which are fetched once if they are not there yet.
+fn python() -> &'static Result<Python, String> {
+    static STUBS: OnceLock<Result<Python, String>> = OnceLock::new();
+    let import = "grpc, opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc";
+    STUBS.get_or_init(|| Python::with("otlp", &["opentelemetry-proto", "grpcio"], import))
 }
 
 /// A receiver. Ended with the test.
@@ -47,8 +27,7 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Whether it can be had; says so loudly if not.
     pub(super) fn is_there() -> bool {
-        static STUBS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        match STUBS.get_or_init(stubs) {
+        match python() {
             Ok(_) => true,
             Err(why) => {
                 // Past the capture of the test's output: a person shall see it.
@@ -144,7 +123,9 @@ impl Drop for Receiver {
 }
 
 fn run(protocol: &str, port: u64, lines: &Arc<Mutex<Vec<Value>>>) -> (Child, ChildStdin) {
-    let mut child = python(&target_dir().join("otlp"))
+    let python = python().as_ref().unwrap();
+    let mut child = python
+        .command()
         .arg(workspace().join("tests/e2e/otlp_receiver.py"))
         .args([protocol, &port.to_string()])
         .stdin(Stdio::piped())
