@@ -140,6 +140,45 @@ fn a_counter_that_a_new_generation_begins_anew_loses_no_rate() {
     assert_eq!(now, [Some(1000.0), Some(10.0)]);
 }
 
+/// Rows that stay, come, go, change places and stand twice, beside the plainest way to say what
+/// their rates are.
+#[test]
+fn rates_are_those_of_the_same_key_in_the_batch_before_whatever_the_order() {
+    let info = info(vec![
+        column("name", Role::Key, ValueType::Text),
+        column("bytes", Role::Counter, ValueType::U64),
+    ]);
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut rates = Rates::default();
+    let mut names: Vec<String> = Vec::new();
+    let mut before: Vec<(String, u64)> = Vec::new();
+    for round in 1..2_000_u64 {
+        match random.u8(..6) {
+            0 => names.insert(random.usize(..=names.len()), format!("{}", random.u8(..20))),
+            1 if !names.is_empty() => drop(names.remove(random.usize(..names.len()))),
+            2 => random.shuffle(&mut names),
+            3 if names.len() > 25 => names.truncate(3),
+            _ => {} // the same again
+        }
+        let now: Vec<(String, u64)> =
+            names.iter().map(|name| (name.clone(), random.u64(..1_000))).collect();
+        let texts: Vec<&str> = names.iter().map(String::as_str).collect();
+        let values: Vec<u64> = now.iter().map(|(_, value)| *value).collect();
+        let batch = raw(round * 1_000, now.len(), vec![text(&texts), numbers(&values)]);
+        let only = |rows: &[(String, u64)], name: &str| {
+            let mut of = rows.iter().filter(|(other, _)| other == name);
+            of.next().filter(|_| of.next().is_none()).map(|(_, value)| *value)
+        };
+        let expected = names.iter().map(|name| {
+            let growth = only(&now, name)?.checked_sub(only(&before, name)?)?;
+            Some(growth as f64)
+        });
+        let expected: Vec<Option<f64>> = expected.collect();
+        assert_eq!(derived(&mut rates, &info, &batch).remove(0), expected, "round {round}");
+        before = now;
+    }
+}
+
 #[test]
 fn a_share_is_the_part_s_growth_of_the_whole_s() {
     let mut user = column("user", Role::Counter, ValueType::F64);
