@@ -18,7 +18,11 @@ mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::sync::Arc;
+
+use hashbrown::HashTable;
 
 pub(crate) use left_out::LeftOut;
 pub(super) use naming::name_of;
@@ -55,8 +59,12 @@ struct Family {
     kind: &'static str,
     help: String,
     samples: String,
-    /// What follows the family's name in each sample: the rest of the name, and the labels.
-    seen: HashSet<Box<str>>,
+    /// What tells the samples apart, by its hash: what follows the family's name in each, which
+    /// is the rest of the name, and the labels.
+    seen: HashTable<(u64, Range<usize>)>,
+    /// The same of samples that will come, in whose place nobody else's may stand.
+    kept: HashSet<String>,
+    hasher: RandomState,
 }
 
 /// The page of these batches and of the host itself.
@@ -71,6 +79,28 @@ pub(crate) fn page(batches: &[Arc<Batch>], status: &Status) -> Made {
     page.samples(samples, status.host.start_time_seconds);
     let left_out = std::mem::take(&mut page.left_out);
     Made { text: page.render(), left_out }
+}
+
+impl Family {
+    /// Whether a sample stands in it, or will.
+    fn is_taken(&self) -> bool {
+        !(self.seen.is_empty() && self.kept.is_empty())
+    }
+
+    /// Notes what tells a sample apart, by its place in `samples`. False if another has it.
+    fn take(&mut self, place: Range<usize>) -> bool {
+        let told_apart_by = &self.samples[place.clone()];
+        let hash = self.hasher.hash_one(told_apart_by);
+        let is_it =
+            |(_, other): &(u64, Range<usize>)| self.samples[other.clone()] == *told_apart_by;
+        if self.seen.find(hash, is_it).is_some()
+            || (!self.kept.is_empty() && self.kept.contains(told_apart_by))
+        {
+            return false;
+        }
+        self.seen.insert_unique(hash, (hash, place), |(hash, _)| *hash);
+        true
+    }
 }
 
 impl Page {
@@ -138,7 +168,9 @@ impl Page {
             kind,
             help: help.to_owned(),
             samples: String::new(),
-            seen: HashSet::new(),
+            seen: HashTable::new(),
+            kept: HashSet::new(),
+            hasher: RandomState::new(),
         });
         family
     }
@@ -152,22 +184,19 @@ impl Page {
         value: f64,
     ) -> Result<(), Unfit> {
         let Some(family) = self.families.get_mut(family) else { return Ok(()) };
-        if family.seen.is_empty() {
+        if !family.is_taken() {
             family.kind = kind; // whoever named it before has no value
+        }
+        if family.kind != kind {
+            return Err(Unfit::Type); // two mean different things by one name: the first one stands
         }
         let start = family.samples.len();
         family.samples.extend([name, suffix, labels]);
-        let told_apart_by = &family.samples[start + name.len()..];
-        let clash = if family.kind != kind {
-            Some(Unfit::Type) // two plugins mean different things by one name: the first one stands
-        } else {
-            family.seen.contains(told_apart_by).then_some(Unfit::Twice)
-        };
-        if let Some(why) = clash {
+        let place = start + name.len()..family.samples.len();
+        if !family.take(place) {
             family.samples.truncate(start);
-            return Err(why);
+            return Err(Unfit::Twice);
         }
-        family.seen.insert(told_apart_by.into());
         // The same text either way; a whole number is written faster as one.
         let whole = value as i64;
         let _ = if whole as f64 == value

@@ -108,7 +108,7 @@ impl Page {
         for (name, help, _) in KNOWN_LAST {
             let family = self.family(name, "gauge", help);
             if let Some(family) = self.families.get_mut(family) {
-                family.seen.extend(labels.iter().map(|labels| labels.as_str().into()));
+                family.kept.extend(labels.iter().cloned());
             }
         }
     }
@@ -120,7 +120,7 @@ impl Page {
                 self.left_out.iter().map(|(name, one)| (whose(name), count(one))).collect();
             for (labels, count) in counts {
                 if let Some(family) = self.families.get_mut(family) {
-                    family.seen.remove(labels.as_str());
+                    family.kept.remove(&labels);
                 }
                 self.add(name, "gauge", help, &labels, count as f64);
             }
@@ -189,7 +189,7 @@ impl Page {
     /// The type of a metric that stands on the page with a value, or will.
     fn kind_of(&self, name: &str) -> Option<&'static str> {
         let family = self.families.get(*self.by_name.get(name)?)?;
-        (!family.seen.is_empty()).then_some(family.kind)
+        family.is_taken().then_some(family.kind)
     }
 }
 
