@@ -6,6 +6,8 @@ use std::io::Write;
 use dropsonde_tests::{Agent, Options, fixture, wait_for};
 use serde_json::Value;
 
+use crate::c_plugins::compile;
+
 fn bytes(fixture_name: &str) -> Vec<u8> {
     fs::read(fixture(fixture_name)).unwrap()
 }
@@ -134,6 +136,42 @@ fn a_bad_replacement_leaves_the_old_one_running_and_says_so() {
         agent.put("steady.so", &bytes("steady_v2"));
         until_build(&agent, 2);
         assert_eq!(agent.plugin("steady.so").unwrap()["rejection"], Value::Null);
+    }
+}
+
+/// What would not deliver takes nobody's place, whether its instance stands and its first round
+/// fails, or it could not run without a setting that nobody has made.
+#[test]
+fn a_replacement_that_does_not_deliver_leaves_the_old_one_running() {
+    let source = "tests/fixtures/faulty.c";
+    let good = compile(source, "replaced_good", &["-g"]);
+    let fails = compile(source, "replaced_fails", &["-DDEFAULT_FAULT=\"failed\""]);
+    let lacks = compile(source, "replaced_lacks", &["-DDEFAULT_FAULT=NULL"]);
+    for isolation in ["process", "thread"] {
+        let agent = Agent::with(Options {
+            config: format!("[defaults]\nisolation = \"{isolation}\"\ninterval = \"100ms\"\n"),
+            plugins: vec![(good.clone(), "libfaulty.so".into())],
+            ..Options::default()
+        });
+        agent.running("faulty_c");
+        let goes_on = || {
+            let batches = || agent.collector("faulty_c").unwrap()["batches"].as_u64().unwrap();
+            let before = batches();
+            wait_for("batches of the old one", || (batches() > before + 3).then_some(()));
+            let now = agent.collector("faulty_c").unwrap();
+            let shown = (&now["generation"], &now["restarts"], &now["missed_ticks"]);
+            assert_eq!(shown, (&1.into(), &0.into(), &0.into()), "{now}");
+        };
+        agent.put("libfaulty.so", &fs::read(&fails).unwrap());
+        agent.logged("generation 2 was refused, the old one goes on: failed: the end of 1");
+        goes_on();
+        agent.put("libfaulty.so", &fs::read(&lacks).unwrap());
+        let why = agent.rejected("libfaulty.so");
+        assert!(why.contains("is needed"), "{why}");
+        // Nothing that is then applied ends it either.
+        agent.configure(&format!("[defaults]\nisolation = \"{isolation}\"\ninterval = \"50ms\"\n"));
+        agent.logged("the configuration was applied");
+        goes_on();
     }
 }
 

@@ -8,9 +8,9 @@ use tokio::time::timeout;
 use super::Image;
 use crate::config::CollectorSpec;
 use crate::control::Services;
-use crate::model::{check, check_schemas};
+use crate::model::check_schemas;
 use crate::runner::{Failure, Reply, Request, start_process};
-use crate::slot::{Ready, begin, note_refusals};
+use crate::slot::{Held, Kept, Ready, begin, note_refusals};
 
 /// What the trial showed.
 pub(crate) enum Probed {
@@ -48,7 +48,8 @@ async fn try_out(
     let mut sandbox = None;
     let mut streams = Vec::new();
     let mut interval = Duration::from_secs(1);
-    let mut batches = Vec::new();
+    let (mut held, mut kept) = (Held::default(), Kept::default());
+    let (mut rows_left_out, mut left_out) = (0, Vec::new());
     let outcome = loop {
         match runner.replies.recv().await {
             Some(Reply::Confined(applied)) => sandbox = Some(applied),
@@ -60,14 +61,17 @@ async fn try_out(
             Some(Reply::Created) if image.manifest.kind == Kind::Events => break Ok(Vec::new()),
             Some(Reply::Created) => runner.send(Request::Collect { id: 0, wanted: u64::MAX }),
             Some(Reply::Batch(mut batch)) => {
-                check(&streams, &mut batch)
-                    .map_err(|error| Failure::BadBatch(error.to_string()))?;
-                batches.push(batch);
+                let cut = kept.accept(&streams, spec.limits.rows, &mut batch)?;
+                rows_left_out += cut.rows;
+                left_out.extend(cut.what);
+                held.push(batch)?;
             }
             Some(Reply::Done { outcome: Err(failure), .. }) if is_unsound(&failure) => {
                 return Err(failure);
             }
-            Some(Reply::Done { outcome, .. }) => break outcome,
+            Some(Reply::Done { outcome, .. }) => {
+                break outcome.map(|partial| partial.into_iter().chain(left_out).collect());
+            }
             Some(Reply::Log { level, message }) => {
                 services.logs.plugin(&spec.name, level, &message)
             }
@@ -89,7 +93,9 @@ async fn try_out(
         sandbox,
         streams,
         interval,
-        batches,
+        held,
+        kept,
+        rows_left_out,
         outcome,
     })))
 }

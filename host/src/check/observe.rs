@@ -182,11 +182,11 @@ pub(super) async fn observe(
             return observed;
         }
     };
-    let Ready { runner, sandbox, streams, interval, batches, outcome, .. } = ready;
+    let Ready { runner, sandbox, streams, interval, mut held, outcome, .. } = ready;
     observed.streams = streams.iter().map(Seen::new).collect();
     (observed.interval, observed.sandbox) = (spec.interval.unwrap_or(interval), sandbox);
     let rows = spec.limits.rows as usize;
-    batches.into_iter().for_each(|batch| observed.take(batch, false, rows));
+    held.take().into_iter().for_each(|batch| observed.take(batch, false, rows));
     observed.outcome(outcome);
     let mut session = Session { observed, runner, streams, rows, deadline: spec.deadline };
     match image.manifest.kind {

@@ -165,7 +165,9 @@ impl Core {
                 }
                 Command::Changed(changes) => self.changed(changes),
                 Command::Checked { path, checked } => self.checked(&path, checked),
-                Command::Bare { plugin, bare } => self.answered_bare(&plugin, bare),
+                Command::Bare { plugin, generation, bare } => {
+                    self.answered_bare(&plugin, generation, bare);
+                }
                 Command::Reload { done } => {
                     let loaded = (self.loader)();
                     let outcome = self.reload(loaded);

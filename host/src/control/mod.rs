@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// A plugin file was checked.
     Checked { path: PathBuf, checked: Result<Checked, Rejection> },
     /// Whether a plugin can run without settings was found out.
-    Bare { plugin: String, bare: Bare },
+    Bare { plugin: String, generation: u32, bare: Bare },
     /// Read the configuration again and look at all plugin files.
     Reload { done: Option<oneshot::Sender<ReloadOutcome>> },
     /// A person asks something of a collector; answered with whether it changed anything.

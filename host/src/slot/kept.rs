@@ -3,16 +3,67 @@
 
 use dropsonde_plugin_api::schema::{StreamKind, StreamSchema};
 
-use crate::model::{MAX_BATCH, RawBatch};
+use crate::model::{MAX_BATCH, RawBatch, check, shown};
+use crate::runner::Failure;
 
 /// The sizes of the last batches of a generation.
 #[derive(Debug, Default)]
-pub(super) struct Kept(Vec<usize>);
+pub(crate) struct Kept(Vec<usize>);
+
+/// What was cut off a batch.
+#[derive(Default)]
+pub(crate) struct Cut {
+    pub(crate) rows: u64,
+    pub(crate) what: Option<String>,
+}
+
+/// Batches of a generation that does not serve yet, accepted.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    batches: Vec<RawBatch>,
+    bytes: usize,
+}
+
+impl Held {
+    pub(crate) fn push(&mut self, raw: RawBatch) -> Result<(), Failure> {
+        self.bytes += raw.bytes();
+        if self.bytes > MAX_BATCH {
+            let bytes = self.bytes;
+            return Err(Failure::BadBatch(format!(
+                "the batches of the first round have {bytes} bytes, allowed are {MAX_BATCH}"
+            )));
+        }
+        self.batches.push(raw);
+        Ok(())
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<RawBatch> {
+        self.bytes = 0;
+        std::mem::take(&mut self.batches)
+    }
+}
 
 impl Kept {
+    /// Checks a batch, and cuts it to as many rows as it may have.
+    pub(crate) fn accept(
+        &mut self,
+        streams: &[StreamSchema],
+        rows: u64,
+        raw: &mut RawBatch,
+    ) -> Result<Cut, Failure> {
+        check(streams, raw).map_err(|error| Failure::BadBatch(error.to_string()))?;
+        let beyond = raw.truncate(usize::try_from(rows).unwrap_or(usize::MAX));
+        self.take(streams, raw).map_err(Failure::BadBatch)?;
+        let what = (beyond > 0).then(|| {
+            let stream = shown(streams.get(raw.stream as usize).map_or("", |stream| &stream.name));
+            format!("{beyond} rows of {stream} beyond limits.rows = {rows} were left out")
+        });
+        Ok(Cut { rows: beyond as u64, what })
+    }
+
     /// Notes a checked batch, in place of the last one of its stream; says why not if all
     /// together are too large.
-    pub(super) fn take(&mut self, streams: &[StreamSchema], raw: &RawBatch) -> Result<(), String> {
+    fn take(&mut self, streams: &[StreamSchema], raw: &RawBatch) -> Result<(), String> {
         let index = raw.stream as usize;
         let Some(schema) = streams.get(index) else { return Ok(()) };
         if schema.kind == StreamKind::Event {
@@ -45,6 +96,16 @@ mod tests {
         let data = Data::Bool(vec![0; bytes]);
         let columns = vec![ColumnData { data, validity: Vec::new() }];
         RawBatch { stream, rows: bytes, monotonic_ns: 0, columns }
+    }
+
+    #[test]
+    fn what_waits_for_its_generation_is_bounded_however_often_a_stream_is_sent() {
+        let mut held = Held::default();
+        assert_eq!(held.push(batch(0, MAX_BATCH / 2)), Ok(()));
+        assert_eq!(held.push(batch(0, MAX_BATCH / 2)), Ok(()));
+        assert!(matches!(held.push(batch(0, 1)), Err(Failure::BadBatch(_))));
+        assert_eq!(held.take().len(), 2);
+        assert_eq!(held.push(batch(0, 1)), Ok(()));
     }
 
     #[test]

@@ -10,11 +10,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Level;
 
-use super::kept::Kept;
+use super::kept::{Cut, Held, Kept};
 use crate::admission::Image;
 use crate::config::CollectorSpec;
 use crate::control::Services;
-use crate::model::{RawBatch, check, check_schemas, shown};
+use crate::model::{RawBatch, check_schemas};
 use crate::runner::{
     Begin, Failure, Footprint, Isolation, Reply, Request, Runner, Sandbox, start_process,
 };
@@ -26,8 +26,10 @@ pub(crate) struct Ready {
     pub(crate) sandbox: Option<Sandbox>,
     pub(crate) streams: Vec<StreamSchema>,
     pub(crate) interval: Duration,
-    /// The probe's round: what it delivered, checked, and how it ended.
-    pub(crate) batches: Vec<RawBatch>,
+    /// The probe's round: what it delivered, and how it ended.
+    pub(crate) held: Held,
+    pub(crate) kept: Kept,
+    pub(crate) rows_left_out: u64,
     pub(crate) outcome: Result<Vec<String>, Failure>,
 }
 
@@ -49,16 +51,9 @@ pub(super) struct Live {
     pub(super) round: Option<Round>,
     strain: Option<Strain>,
     /// Batches of a candidate's first round.
-    pub(super) held: Vec<RawBatch>,
+    pub(super) held: Held,
     next_round: u64,
     kept: Kept,
-}
-
-/// What was cut off a batch.
-#[derive(Default)]
-pub(super) struct Cut {
-    pub(super) rows: u64,
-    pub(super) what: Option<String>,
 }
 
 /// How often the host is looked at while a call on one of its threads does not come back.
@@ -188,16 +183,14 @@ impl Live {
             due_by,
             round: None,
             strain: (isolation == Isolation::Thread).then(Strain::from_now),
-            held: Vec::new(),
+            held: Held::default(),
             next_round: 1,
             kept: Kept::default(),
         }
     }
 
     /// Takes over a runner that has passed the probe.
-    pub(super) fn adopt(image: Arc<Image>, mut ready: Ready) -> Self {
-        let mut kept = Kept::default();
-        ready.batches.retain(|raw| kept.take(&ready.streams, raw).is_ok());
+    pub(super) fn adopt(image: Arc<Image>, ready: Ready) -> Self {
         Self {
             runner: ready.runner,
             image,
@@ -210,45 +203,19 @@ impl Live {
             due_by: None,
             round: None,
             strain: None,
-            held: ready.batches,
+            held: ready.held,
             next_round: 1,
-            kept,
+            kept: ready.kept,
         }
     }
 
     /// Checks a batch and cuts it to what one batch may hold.
     pub(super) fn accept(&mut self, raw: &mut RawBatch) -> Result<Cut, Failure> {
-        check(&self.streams, raw).map_err(|error| Failure::BadBatch(error.to_string()))?;
-        let cut = self.cut(raw);
-        self.kept.take(&self.streams, raw).map_err(Failure::BadBatch)?;
+        let cut = self.kept.accept(&self.streams, self.spec.limits.rows, raw)?;
         if let (Some(round), Some(what)) = (&mut self.round, &cut.what) {
             round.left_out.push(what.clone());
         }
         Ok(cut)
-    }
-
-    /// Cuts what was delivered in the trial, which knew no limits, as `accept` does.
-    pub(super) fn cut_held(&mut self) -> Cut {
-        let mut held = std::mem::take(&mut self.held);
-        let mut all = Cut::default();
-        for cut in held.iter_mut().map(|raw| self.cut(raw)) {
-            all.rows += cut.rows;
-            all.what = all.what.or(cut.what);
-        }
-        self.held = held;
-        all
-    }
-
-    fn cut(&self, raw: &mut RawBatch) -> Cut {
-        let most = self.spec.limits.rows;
-        let beyond = raw.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-        if beyond == 0 {
-            return Cut::default();
-        }
-        let stream = self.streams.get(raw.stream as usize).map_or("", |stream| &stream.name);
-        let stream = shown(stream);
-        let what = format!("{beyond} rows of {stream} beyond limits.rows = {most} were left out");
-        Cut { rows: beyond as u64, what: Some(what) }
     }
 
     /// Takes what the plugin declares, once it was checked: no runner is trusted with that.

@@ -13,6 +13,7 @@ mod status;
 
 pub use backoff::RestartPolicy;
 pub(crate) use handle::{SlotCommand, SlotHandle};
+pub(crate) use kept::{Held, Kept};
 pub(crate) use live::{Ready, begin, note_refusals};
 pub(crate) use looks::Looks;
 pub use phase::Phase;

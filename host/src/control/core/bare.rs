@@ -18,6 +18,7 @@ impl Core {
             if *self.plugins.bare(&plugin) != Bare::Unknown {
                 continue;
             }
+            let generation = image.generation;
             let (services, image) = (self.services.clone(), image.clone());
             let commands = self.commands.clone();
             tokio::spawn(async move {
@@ -25,13 +26,16 @@ impl Core {
                     Err(Failure::Settings { message, .. }) => Bare::Lacks(message),
                     Ok(()) | Err(_) => Bare::Runs, // whatever else is wrong shows when it is started
                 };
-                let _ = commands.send(Command::Bare { plugin, bare }); // ended
+                let _ = commands.send(Command::Bare { plugin, generation, bare }); // ended
             });
         }
     }
 
-    pub(super) fn answered_bare(&mut self, plugin: &str, bare: Bare) {
+    pub(super) fn answered_bare(&mut self, plugin: &str, generation: u32, bare: Bare) {
         let Some(file) = self.plugins.file_mut(plugin) else { return }; // removed meanwhile
+        if file.image.as_ref().is_some_and(|image| image.generation != generation) {
+            return self.ask_bare(); // replaced meanwhile: that was said of another
+        }
         file.bare = bare;
         self.note_lack(plugin);
         self.apply();

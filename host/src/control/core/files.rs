@@ -144,10 +144,10 @@ impl Core {
         if let Some(old) = old.as_ref().filter(|old| old.manifest.name != plugin) {
             self.stop_plugin(&old.manifest.name.clone());
         } else if old.is_some()
-            && !matches!(bare, Bare::Lacks(_))
+            && (!matches!(bare, Bare::Lacks(_)) || !self.specs_of(&plugin).is_empty())
             && let Probed::NotCreated(failure) = &probed
         {
-            // It would not even start: the old one goes on.
+            // It would not even start, and the old one runs: that goes on.
             return self.reject(path, Rejection::Probe(failure.clone()));
         }
         image.generation = self.plugins.next_generation(&plugin);

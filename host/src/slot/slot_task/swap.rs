@@ -18,16 +18,17 @@ impl Slot {
         let ready = ready.filter(|ready| !ready.spec.needs_new_instance(&self.spec));
         match ready {
             Some(ready) if self.isolation() == Isolation::Process => {
-                let mut outcome = ready.outcome.clone();
+                let (outcome, left_out) = (ready.outcome.clone(), ready.rows_left_out);
                 let mut live = Live::adopt(image, ready);
                 live.spec = self.spec.clone();
-                let cut = live.cut_held();
-                self.status.send_modify(|status| status.rows_left_out += cut.rows);
-                if let Ok(partial) = &mut outcome {
-                    partial.extend(cut.what);
-                }
                 self.candidate = Some(Candidate { live, proven: true });
                 let first = self.current.is_none();
+                if let Err(failure) = outcome.as_ref()
+                    && !first
+                {
+                    return self.refuse_candidate(failure);
+                }
+                self.status.send_modify(|status| status.rows_left_out += left_out);
                 self.swap_if_free().await;
                 if first {
                     self.after_round(outcome);
@@ -104,10 +105,12 @@ impl Slot {
                     live.collect(all, None, Vec::new());
                 }
             }
-            Reply::Batch(mut raw) => match live.accept(&mut raw) {
-                Ok(_) => live.held.push(raw),
-                Err(failure) => self.refuse_candidate(&failure),
-            },
+            Reply::Batch(mut raw) => {
+                let accepted = live.accept(&mut raw).and_then(|_| live.held.push(raw));
+                if let Err(failure) = accepted {
+                    self.refuse_candidate(&failure);
+                }
+            }
             Reply::Done { id, outcome, .. } => {
                 live.finish(id);
                 match outcome {
@@ -163,7 +166,7 @@ impl Slot {
         let old = self.current.replace(candidate.live);
         self.install();
         let generation = self.current.as_ref().map_or(0, |live| live.image.generation);
-        let held = self.current.as_mut().map(|live| std::mem::take(&mut live.held));
+        let held = self.current.as_mut().map(|live| live.held.take());
         match old {
             Some(old) => {
                 tracing::info!(collector = &*self.spec.name, generation, "took over");
@@ -222,7 +225,7 @@ impl Slot {
             return;
         }
         let mut live = candidate.live;
-        let held = std::mem::take(&mut live.held);
+        let held = live.held.take();
         let generation = live.image.generation;
         let created = live.created;
         self.current = Some(live);
