@@ -1,4 +1,5 @@
-//! The one place that reads the clocks. Everything else is told what time it is.
+//! The one place that reads the clocks for the schedule, batches and rates: they are told what time
+//! it is. Deadlines are the timers of the runtime.
 
 use std::time::{Duration, SystemTime};
 

@@ -200,7 +200,7 @@ struct dropsonde_host {
     const char *collector;
     /* The one directory that it may write to; it may not exist yet. */
     const char *state_dir;
-    /* A line of the log. Any thread may call it; it does not block. */
+    /* A line of the log. Any thread may call it; it waits while the host does not keep up. */
     void (*log)(const struct dropsonde_host *, int32_t level, const char *message);
 };
 
@@ -208,15 +208,16 @@ struct dropsonde_host {
 struct dropsonde_sink {
     const void *context;
     /* One row, a value for each column: use dropsonde_push(). What is not DROPSONDE_OK was
-     * refused, the round fails and the user is told why: there is no need to look at it. */
+     * refused, the round fails and the user is told why: there is no need to look at it. A batch
+     * has up to 100,000 rows and 48 MiB. */
     int32_t (*push)(const struct dropsonde_sink *, uint32_t stream, const struct dropsonde_value *values,
                     uint64_t count);
     /* Publishes a stream though it has no rows: there are none of what it lists. */
     int32_t (*empty)(const struct dropsonde_sink *, uint32_t stream);
     /* collect() only: what could not be read while the rest could. */
     void (*partial)(const struct dropsonde_sink *, const char *what);
-    /* run() only: hands over what was pushed. wait() does so too, and every 256th row. It may
-     * block while the host does not keep up. */
+    /* run() only: hands over what was pushed. So do wait(), 256 rows or 1 MiB of them, and the
+     * end of run(), whatever it returns. It waits while the host does not keep up. */
     int32_t (*flush)(const struct dropsonde_sink *);
     /* run() only: sleeps for so many nanoseconds, or until the instance shall stop. Returns 1 if
      * it shall: then return DROPSONDE_OK. */

@@ -1,5 +1,4 @@
-//! The clocks as a collector sees them. Only this file of the API reads them, so that tests can
-//! drive them.
+//! The clocks as a collector sees them, through here alone, so that tests can drive them.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime};

@@ -33,7 +33,8 @@ pub enum Level {
 }
 
 impl Host {
-    /// Writes a line to the host's log, where it carries the collector's name. Does not block.
+    /// Writes a line to the host's log, where it carries the collector's name. Waits
+    /// while the host does not keep up.
     pub fn log(&self, level: Level, message: impl fmt::Display) {
         self.link.log(level as u8, &message.to_string());
     }

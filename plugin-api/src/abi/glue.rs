@@ -71,8 +71,9 @@ impl<E: EventSource> Exported for Events<E> {
 
     fn run(&mut self, batch: &mut Batch, sink: &AbiSink) -> Result<()> {
         let mut emitter = Emitter { batch, outlet: &Link(sink) };
-        self.0.run(&mut emitter)?;
-        emitter.flush()
+        let ended = self.0.run(&mut emitter);
+        let flushed = emitter.flush(); // what was gathered happened, however it ended
+        ended.and(flushed)
     }
 }
 

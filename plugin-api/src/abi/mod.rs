@@ -226,7 +226,8 @@ pub struct AbiHost {
     pub retain: extern "C" fn(*const c_void),
     /// One reference less.
     pub release: extern "C" fn(*const c_void),
-    /// A log line at level 1 (error) to 5 (trace). Any thread may call it; it does not block.
+    /// A log line at level 1 (error) to 5 (trace). Any thread may call it; it waits while the
+    /// host does not keep up.
     pub log: extern "C" fn(*const c_void, u8, RStr<'_>),
     /// The collector's name.
     pub collector: RString,

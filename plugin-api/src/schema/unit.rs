@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// What people write, and what UCUM has.
+/// What people write by mistake, and what UCUM has for what they mean. Some are other units of
+/// UCUM (`B` is the bel), of which no collector has been seen to count any.
 const MISTAKES: [(&str, &str); 23] = [
     ("bytes", "By"),
     ("byte", "By"),
@@ -70,7 +71,7 @@ impl fmt::Display for UnitError {
 impl std::error::Error for UnitError {}
 
 /// Whether a number may have this unit. One that passes need not be known to UCUM; one that does
-/// not is none of its.
+/// not is no unit, or almost certainly not the one that was meant.
 pub fn check_unit(unit: &str) -> Result<(), UnitError> {
     if unit.is_empty() {
         return Err(UnitError::Missing);
@@ -81,7 +82,8 @@ pub fn check_unit(unit: &str) -> Result<(), UnitError> {
     if is_formed(unit) { Ok(()) } else { Err(UnitError::Malformed(unit.to_owned())) }
 }
 
-/// Parts between `/` and `.`, each of printable ASCII, with at most one annotation at its end.
+/// Parts between `/` and `.`, each of printable ASCII, with at most one annotation at its end, in
+/// which everything but braces may stand.
 fn is_formed(unit: &str) -> bool {
     let formed = |part: &str| match part.split_once('{') {
         None => !part.is_empty() && !part.contains('}'),
@@ -90,10 +92,31 @@ fn is_formed(unit: &str) -> bool {
             inside.is_some_and(|inside| !inside.is_empty() && !inside.contains(['{', '}']))
         }
     };
-    let mut parts = unit.split(['/', '.']);
+    let mut is_inside = false;
+    let mut parts = unit.split(|letter| {
+        is_inside = letter == '{' || is_inside && letter != '}';
+        !is_inside && matches!(letter, '/' | '.')
+    });
     let leading = unit.starts_with('/'); // `/s` is per second
     if leading {
         parts.next();
     }
     unit.bytes().all(|byte| byte.is_ascii_graphic()) && parts.all(formed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_braces_is_free_and_what_people_write_by_mistake_is_told() {
+        for good in ["By", "By/s", "/s", "1", "%", "{packet}/s", "{req/s}", "{I/O}", "m.s{v1.2}"] {
+            assert_eq!(check_unit(good), Ok(()), "{good}");
+        }
+        for bad in ["/", "By/", "a b", "{}", "{a", "a}", "{a{b}}", "{a}b", "µ"] {
+            assert!(matches!(check_unit(bad), Err(UnitError::Malformed(_))), "{bad}");
+        }
+        let mend = |unit| check_unit(unit).unwrap_err().mend();
+        assert_eq!(mend("bytes"), "write unit = \"By\"");
+    }
 }

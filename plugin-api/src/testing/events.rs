@@ -211,7 +211,8 @@ fn run<E: EventSource>(mut source: E, shared: &Shared, clock: &HandClock) {
     let mut batch = Batch::new(E::Streams::schemas());
     let outlet = Stage { shared, clock };
     let result = source.run(&mut Emitter { batch: &mut batch, outlet: &outlet });
-    end.result = result.and_then(|()| outlet.send(&mut batch));
+    let sent = outlet.send(&mut batch);
+    end.result = result.and(sent);
     drop(source);
 }
 

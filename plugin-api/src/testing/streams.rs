@@ -59,12 +59,18 @@ pub fn assert_streams<S: Streams>(file: impl AsRef<Path>) {
     }
 }
 
-/// Lines that are in one text only.
+/// Lines that are in one text only, or more often in it.
 fn changes(before: &str, now: &str) -> String {
     let only = |sign: char, here: &str, there: &str| {
-        let there: Vec<&str> = there.lines().collect();
-        let lines = here.lines().filter(|line| !there.contains(line));
-        lines.map(|line| format!("{sign} {line}\n")).collect::<String>()
+        let mut there: Vec<&str> = there.lines().collect();
+        let mut changes = String::new();
+        for line in here.lines() {
+            match there.iter().position(|other| *other == line) {
+                Some(index) => drop(there.swap_remove(index)),
+                None => changes.extend([sign, ' '].into_iter().chain(line.chars()).chain(['\n'])),
+            }
+        }
+        changes
     };
     let changes = only('-', before, now) + &only('+', now, before);
     if changes.is_empty() && before != now {

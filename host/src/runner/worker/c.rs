@@ -146,10 +146,9 @@ impl Instance for Made {
             return Err(Failure::Returned); // a table without is refused
         };
         // SAFETY: as in `collect`.
-        let partial =
-            self.with_sink(u64::MAX, |sink, error| unsafe { run(instance, sink, error) })?;
-        self.deliver();
-        Ok(partial)
+        let ended = self.with_sink(u64::MAX, |sink, error| unsafe { run(instance, sink, error) });
+        self.deliver(); // what was pushed happened, however it ended
+        ended
     }
 
     fn destroy(self: Box<Self>) -> Result<(), Failure> {
@@ -199,7 +198,8 @@ impl<'a> Round<'a> {
 
     /// One that was not declared is for others to refuse.
     fn wants(&self, stream: u32) -> bool {
-        stream >= u64::BITS || self.wanted & (1 << stream) != 0
+        let declared = (stream as usize) < self.context.streams.len() && stream < u64::BITS;
+        !declared || self.wanted & (1 << stream) != 0
     }
 
     /// What a function that takes rows says to the plugin.
@@ -267,7 +267,7 @@ unsafe extern "C" fn push(
         // SAFETY: the plugin passes so many values; as many are read as its stream has columns.
         let pushed = unsafe { state.rows.push(&round.context.streams, stream, values, count) };
         match pushed {
-            Ok(rows) => round.context.events && rows >= rows::FLUSH,
+            Ok(many) => many && round.context.events,
             Err(what) => return round.answer(Err(what)),
         }
     };

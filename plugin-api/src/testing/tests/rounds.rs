@@ -168,6 +168,9 @@ fn streams_that_changed_are_shown_line_by_line() {
     let shown = "-     length: gauge, u64, kBy, file.size: Its length.\n\
                  +     length: gauge, u64, By, file.size: Its length.\n";
     assert!(complaint.contains(shown), "{complaint}");
+    let twice = Fixture::new().file("twice", format!("{now}{}", now.lines().last().unwrap()));
+    let complaint = panic_of(|| assert_streams::<(Line,)>(twice.root().join("twice")));
+    assert!(complaint.contains("-     since_seconds:"), "{complaint}");
     let complaint = panic_of(|| assert_streams::<(Line,)>(path("missing")));
     assert!(complaint.ends_with("DROPSONDE_BLESS=1 cargo test writes it"), "{complaint}");
 }

@@ -9,8 +9,9 @@ use dropsonde_plugin_api::{Column, Values};
 use crate::clock;
 use crate::model::{ColumnData, Data, MAX_BATCH, MAX_ROWS, RawBatch, shown};
 
-/// So many events are handed over at once.
-pub(super) const FLUSH: usize = 256;
+/// So many events are handed over at once, or so many bytes of them.
+const FLUSH_ROWS: usize = 256;
+const FLUSH_BYTES: usize = 1 << 20;
 
 /// What was pushed to each stream since it was last taken.
 pub(super) struct Rows(Vec<Stream>);
@@ -44,7 +45,7 @@ impl Rows {
         })
     }
 
-    /// Takes a row, or none of it. How many there are.
+    /// Takes a row, or none of it. Whether there are enough to hand over as events.
     ///
     /// # Safety
     /// There are so many values, and what they point to has the length that they say.
@@ -54,7 +55,7 @@ impl Rows {
         index: u32,
         values: *const CValue,
         count: u64,
-    ) -> Result<usize, String> {
+    ) -> Result<bool, String> {
         let stream = self.stream(index)?;
         let schema = &schemas[index as usize]; // as many as there are streams
         let wrong = |what: String| Err(format!("a row of {}: {what}", shown(&schema.name)));
@@ -88,7 +89,7 @@ impl Rows {
         stream.bytes = bytes;
         stream.rows += 1;
         stream.begun = true;
-        Ok(stream.rows)
+        Ok(stream.rows >= FLUSH_ROWS || stream.bytes >= FLUSH_BYTES)
     }
 
     /// What there is, a batch for each stream that was begun.
@@ -136,8 +137,7 @@ fn size(value: &CValue, kind: ValueType) -> Result<usize, String> {
     if value.length > MAX_BATCH as u64 || (is_null && value.length > 0) {
         return Err(format!("a text of {} bytes that can't be there", value.length));
     }
-    // What is no UTF-8 may become three bytes for each.
-    Ok((value.length as usize).saturating_mul(3).saturating_add(5))
+    Ok((value.length as usize).saturating_add(5))
 }
 
 /// # Safety
