@@ -135,9 +135,6 @@ struct RpcStatus {
     details: Vec<prost_types::Any>,
 }
 
-/// Longest pause that a receiver may ask for: it asks anew each time.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
-
 #[derive(Clone, PartialEq, Message)]
 struct RetryInfo {
     #[prost(message, optional, tag = "1")]
@@ -154,7 +151,7 @@ impl RpcStatus {
         let delay = info.retry_delay.unwrap_or_default();
         let seconds = u64::try_from(delay.seconds).unwrap_or(0);
         let nanos = u32::try_from(delay.nanos).unwrap_or(0).min(999_999_999);
-        Some(Duration::new(seconds, nanos).min(LONGEST_WAIT))
+        Some(Duration::new(seconds, nanos))
     }
 }
 

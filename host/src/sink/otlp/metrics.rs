@@ -55,6 +55,8 @@ struct Scratch {
 struct Stream {
     plan: Plan,
     samples: Option<Shape>,
+    /// The generation of the plugin that the scope is of.
+    generation: u32,
     /// `InstrumentationScope`, as a field.
     scope: Vec<u8>,
     sequence: u64,
@@ -98,8 +100,12 @@ impl Encoder {
                 known.plan.stream = info.clone();
                 known
             }
-            _ => Stream::new(info, &version(&info.plugin)),
+            _ => Stream::new(info),
         };
+        if stream.scope.is_empty() || stream.generation != batch.generation {
+            stream.generation = batch.generation;
+            stream.scope = scope(&info.plugin, &version(&info.plugin));
+        }
         let is_new = stream.sequence != batch.sequence;
         if is_new {
             stream.sequence = batch.sequence;
@@ -158,15 +164,20 @@ impl Encoder {
     }
 }
 
+/// `InstrumentationScope`, as a field.
+fn scope(plugin: &str, version: &str) -> Vec<u8> {
+    let (mut inner, mut scope) = (Vec::new(), Vec::new());
+    wire::text(tag::SCOPE_NAME, &format!("dropsonde/{plugin}"), &mut inner);
+    wire::text(tag::SCOPE_VERSION, version, &mut inner);
+    wire::field(tag::SCOPE, &inner, &mut scope);
+    scope
+}
+
 impl Stream {
-    fn new(info: &Arc<StreamInfo>, version: &str) -> Self {
-        let mut inner = Vec::new();
-        wire::text(tag::SCOPE_NAME, &format!("dropsonde/{}", info.plugin), &mut inner);
-        wire::text(tag::SCOPE_VERSION, version, &mut inner);
-        let mut scope = Vec::new();
-        wire::field(tag::SCOPE, &inner, &mut scope);
+    fn new(info: &Arc<StreamInfo>) -> Self {
         let (plan, samples, series) = (Plan::new(info), Shape::of(info), HashMap::new());
-        Self { plan, samples, scope, sequence: 0, series, before: 0, round: 0 }
+        let (generation, scope) = (0, Vec::new());
+        Self { plan, samples, generation, scope, sequence: 0, series, before: 0, round: 0 }
     }
 
     /// When the counters of a record began to count; appended to `starts`.

@@ -16,7 +16,7 @@ const MEMORY: u64 = 4 << 20;
 pub(super) struct Outbox {
     store: Arc<Store>,
     waiting: VecDeque<Waiting>,
-    /// Most bytes of files.
+    /// Most bytes that files take.
     most: u64,
     next: u64,
     counts: Counts,
@@ -87,26 +87,30 @@ impl Outbox {
         self.give_way().await;
     }
 
-    /// The oldest request. What can't be read back is dropped and counted.
-    pub(super) async fn take(&mut self) -> Option<Taken> {
-        while let Some(Waiting { number, memory, .. }) = self.waiting.pop_front() {
+    /// The oldest request. One that is gone or damaged is dropped and counted; one that can't be
+    /// read now waits on.
+    pub(super) async fn take(&mut self) -> Result<Option<Taken>, ReadError> {
+        while let Some(Waiting { number, size, memory }) = self.waiting.pop_front() {
             self.tell();
             if let Some(request) = memory {
-                return Some(Taken { number, on_disk: false, request });
+                return Ok(Some(Taken { number, on_disk: false, request }));
             }
-            match self.on_disk(move |store| store.read(number)).await? {
-                Ok(request) => return Some(Taken { number, on_disk: true, request }),
-                Err(error) => {
-                    tracing::warn!("a request that waited for OTLP export is lost: {error}");
-                    let cause = match error {
-                        ReadError::Damaged(_) => Dropped::Damaged,
-                        ReadError::Io(..) => Dropped::Unreadable,
-                    };
-                    self.counts.dropped(cause, 1);
+            let read = self.on_disk(move |store| store.read(number)).await;
+            let (cause, error) = match read {
+                None => break,
+                Some(Ok(request)) => return Ok(Some(Taken { number, on_disk: true, request })),
+                Some(Err(error @ ReadError::Damaged(_))) => (Dropped::Damaged, error),
+                Some(Err(error @ ReadError::Gone(_))) => (Dropped::Gone, error),
+                Some(Err(error @ ReadError::Io(..))) => {
+                    self.waiting.push_front(Waiting { number, size, memory });
+                    self.tell();
+                    return Err(error);
                 }
-            }
+            };
+            tracing::warn!("a request that waited for OTLP export is lost: {error}");
+            self.counts.dropped(cause, 1);
         }
-        None
+        Ok(None)
     }
 
     /// A request that need not be sent any more.
@@ -146,7 +150,7 @@ impl Outbox {
                 if let Some(Err(error)) = failed {
                     self.complain(&error.to_string());
                 }
-                Waiting { number, size: Store::size(&request), memory: Some(request) }
+                Waiting { number, size: request.body.len() as u64, memory: Some(request) }
             }
         }
     }

@@ -69,11 +69,13 @@ impl Sender {
 
     /// Starts to send the oldest request, unless one is under way or the receiver is left alone.
     async fn begin(&mut self) {
-        if self.under_way.is_none()
-            && self.pause.is_none()
-            && let Some(taken) = self.outbox.take().await
-        {
-            self.send(taken);
+        if self.under_way.is_some() || self.pause.is_some() {
+            return;
+        }
+        match self.outbox.take().await {
+            Ok(Some(taken)) => self.send(taken),
+            Ok(None) => {}
+            Err(error) => self.later("unreadable", &error.to_string(), None),
         }
     }
 
@@ -101,7 +103,6 @@ impl Sender {
     async fn answered(&mut self, client: Client, outcome: Outcome) {
         self.client = Some(client);
         let Some(UnderWay { taken, .. }) = self.under_way.take() else { return };
-        let signal = self.signal.name();
         match outcome {
             Outcome::Accepted { rejected, message } => {
                 if rejected > 0 || !message.is_empty() {
@@ -122,22 +123,28 @@ impl Sender {
                 self.outbox.done(taken).await;
             }
             Outcome::Again { cause, message, after } => {
-                self.counts.failed(cause.name(), &message);
-                if self.failures == 0 {
-                    tracing::warn!(signal, "OTLP export waits for its receiver: {message}");
-                }
-                let pause = pause(self.failures, after, fastrand::f64());
-                self.failures = self.failures.saturating_add(1);
-                self.pause = Some(Instant::now() + pause);
+                let message = format!("its receiver: {message}");
+                self.later(cause.name(), &message, after);
                 self.outbox.back(taken).await;
             }
         }
     }
 
+    /// Tries no more for a while.
+    fn later(&mut self, cause: &'static str, what: &str, after: Option<Duration>) {
+        self.counts.failed(cause, what);
+        if self.failures == 0 {
+            tracing::warn!(signal = self.signal.name(), "OTLP export waits for {what}");
+        }
+        let pause = pause(self.failures, after, fastrand::f64());
+        self.failures = self.failures.saturating_add(1);
+        self.pause = Some(Instant::now() + pause);
+    }
+
     /// The receiver answers.
     fn well(&mut self) {
         if self.failures > 0 {
-            tracing::info!(signal = self.signal.name(), "the receiver of OTLP export is back");
+            tracing::info!(signal = self.signal.name(), "OTLP export goes on");
         }
         self.failures = 0;
     }

@@ -31,7 +31,7 @@ pub struct SignalStatus {
     pub rejected_items: u64,
     /// Tries that failed, by cause: `connection`, `timeout`, `busy` (each is repeated), `refused`.
     pub failures: BTreeMap<&'static str, u64>,
-    /// Requests that are lost, by cause: `refused`, `queue_full`, `damaged`, `unreadable`.
+    /// Requests that are lost, by cause: `refused`, `queue_full`, `damaged`, `gone`.
     pub dropped_requests: BTreeMap<&'static str, u64>,
     /// Requests that wait for the receiver.
     pub queued_requests: u64,
@@ -51,7 +51,7 @@ pub(super) enum Dropped {
     /// Its file was cut short or changed.
     Damaged,
     /// Its file could not be read.
-    Unreadable,
+    Gone,
 }
 
 /// The status, where all that export write to it.
@@ -105,7 +105,7 @@ impl Counts {
             Dropped::Refused => "refused",
             Dropped::QueueFull => "queue_full",
             Dropped::Damaged => "damaged",
-            Dropped::Unreadable => "unreadable",
+            Dropped::Gone => "gone",
         };
         if requests > 0 {
             self.change(|status| *status.dropped_requests.entry(name).or_default() += requests);

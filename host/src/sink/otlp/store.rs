@@ -29,7 +29,7 @@ pub(super) struct Store {
 #[derive(Debug, PartialEq)]
 pub(super) struct Found {
     pub(super) number: u64,
-    /// Of the file, in bytes.
+    /// What the file takes, in bytes.
     pub(super) size: u64,
 }
 
@@ -39,6 +39,9 @@ pub(super) enum ReadError {
     /// It was cut short or changed; it has been set aside.
     #[error("{0} is damaged; it was set aside as `{DAMAGED}` beside it")]
     Damaged(PathBuf),
+    #[error("{0} is gone: somebody has removed it")]
+    Gone(PathBuf),
+    /// Perhaps another time.
     #[error("{0} can't be read: {1}")]
     Io(PathBuf, io::Error),
 }
@@ -66,16 +69,16 @@ impl Store {
             } else if let Some(number) =
                 name.strip_suffix(SUFFIX).and_then(|name| name.parse().ok())
             {
-                found.push(Found { number, size: entry.metadata()?.len() });
+                found.push(Found { number, size: blocks(entry.metadata()?.len()) });
             }
         }
         found.sort_by_key(|found| found.number);
         Ok((found, damaged))
     }
 
-    /// How large the file of a request is.
+    /// What the file of a request takes.
     pub(super) fn size(request: &Request) -> u64 {
-        (HEAD + request.body.len()) as u64
+        blocks((HEAD + request.body.len()) as u64)
     }
 
     pub(super) fn write(&self, number: u64, request: &Request) -> io::Result<()> {
@@ -94,6 +97,9 @@ impl Store {
         let mut bytes = Vec::new();
         let read = File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes));
         match (read, parse(bytes)) {
+            (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
+                Err(ReadError::Gone(path))
+            }
             (Err(error), _) => Err(ReadError::Io(path, error)),
             (Ok(_), Some(request)) => Ok(request),
             (Ok(_), None) => {
@@ -123,6 +129,11 @@ impl Store {
     fn path(&self, number: u64) -> PathBuf {
         self.directory.join(format!("{number:020}{SUFFIX}"))
     }
+}
+
+/// File systems give whole blocks, as a rule of this size.
+fn blocks(bytes: u64) -> u64 {
+    bytes.next_multiple_of(4096)
 }
 
 fn write(path: &Path, request: &Request) -> io::Result<()> {
@@ -177,7 +188,7 @@ mod tests {
             fs::write(path(5), &fs::read(path(3)).unwrap()[..length]).unwrap();
             assert!(matches!(store.read(5), Err(ReadError::Damaged(_))), "cut to {length}");
         }
-        assert!(matches!(store.read(6), Err(ReadError::Io(..))));
+        assert!(matches!(store.read(6), Err(ReadError::Gone(_))));
         fs::write(path(11).with_extension("tmp"), b"half").unwrap();
         let (found, damaged) = store.scan().unwrap();
         let numbers: Vec<u64> = found.iter().map(|found| found.number).collect();

@@ -76,7 +76,7 @@ fn failed(code: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
 /// In seconds; a date, which would need the receiver's clock to be ours, is not heeded.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(super::LONGEST_WAIT))
+    Some(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
             assert!(matches!(outcome(code), Outcome::Refused(_)), "{code}");
         }
         headers.insert(RETRY_AFTER, HeaderValue::from_static("18446744073709551615"));
-        assert_eq!(retry_after(&headers), Some(Duration::from_secs(300)));
+        assert_eq!(retry_after(&headers), Some(Duration::from_secs(u64::MAX))); // bounded where it is waited for
         headers.insert(RETRY_AFTER, HeaderValue::from_static("Sat, 21 Nov 2026 12:00:00 GMT"));
         assert_eq!(retry_after(&headers), None);
     }

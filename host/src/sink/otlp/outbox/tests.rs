@@ -32,7 +32,7 @@ fn request(text: &str) -> Request {
 /// What comes out until nothing is left.
 async fn drain(outbox: &mut Outbox) -> Vec<String> {
     let mut bodies = Vec::new();
-    while let Some(taken) = outbox.take().await {
+    while let Some(taken) = outbox.take().await.unwrap() {
         bodies.push(String::from_utf8(taken.body().to_vec()).unwrap());
         outbox.done(taken).await;
     }
@@ -51,7 +51,7 @@ async fn requests_come_out_in_order_even_after_a_restart() {
     drop(outbox);
     let mut outbox = place.open(1 << 20).await;
     outbox.push(request("d")).await;
-    let taken = outbox.take().await.unwrap();
+    let taken = outbox.take().await.unwrap().unwrap();
     outbox.back(taken).await;
     assert_eq!(drain(&mut outbox).await, ["a", "b", "c", "d"]);
     assert_eq!(place.status.now().metrics.queued_bytes, 0);
@@ -89,6 +89,31 @@ async fn a_damaged_request_is_counted_and_the_others_are_sent() {
     std::fs::write(&files[1], "cut").unwrap();
     assert_eq!(drain(&mut outbox).await, ["a", "c"]);
     assert_eq!(place.dropped("damaged"), 1);
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_now_waits_on_and_what_is_gone_is_counted() {
+    let place = Place::new();
+    let mut outbox = place.open(1 << 20).await;
+    for body in ["a", "b"] {
+        outbox.push(request(body)).await;
+    }
+    let file = place.directory.path().join("metrics").join(format!("{:020}.request", 0));
+    let aside = place.directory.path().join("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap(); // EISDIR
+    for _ in 0..2 {
+        assert!(outbox.take().await.is_err());
+        assert_eq!(place.status.now().metrics.queued_requests, 2);
+    }
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    let taken = outbox.take().await.unwrap().unwrap();
+    assert_eq!(taken.body(), "a");
+    outbox.back(taken).await;
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(drain(&mut outbox).await, ["b"]);
+    assert_eq!(place.dropped("gone"), 1);
 }
 
 #[tokio::test]
