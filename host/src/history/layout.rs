@@ -64,7 +64,7 @@ const MOST_COLUMNS: usize = 2000;
 impl Layout {
     /// The error says why a stream of this schema can't be stored.
     pub(super) fn of(schema: &StreamSchema) -> Result<Self, String> {
-        let mut taken: Vec<&str> = schema.columns.iter().map(|column| &*column.name).collect();
+        let taken: Vec<&str> = schema.columns.iter().map(|column| &*column.name).collect();
         if let Some(own) = OWN.iter().find(|own| taken.contains(own)) {
             return Err(format!("it has a column `{own}`, which history has for itself"));
         }
@@ -73,7 +73,6 @@ impl Layout {
             .iter()
             .map(|column| ["min", "max"].map(|what| free(column, what, &taken)))
             .collect();
-        taken.clear();
         let columns = schema.columns.iter().zip(made);
         let columns: Vec<Stored> = columns.map(|(column, made)| stored(column, made)).collect();
         let averaged = columns.iter().filter(|column| column.fate == Fate::Average).count();

@@ -94,9 +94,13 @@ pub(crate) fn read(file: &Path, question: &Question) -> Result<Answer, ReadError
         predicate,
         series: BTreeMap::new(),
         rows: 0,
+        bytes: 0,
+        last: i64::MIN,
+        truncated: false,
     };
-    let truncated = reading.all(&connection).map_err(sqlite)?;
-    let series = std::mem::take(&mut reading.series).into_iter();
+    reading.all(&connection).map_err(sqlite)?;
+    let Reading { series, truncated, .. } = reading;
+    let series = series.into_iter();
     let series = series.map(|(key, mut series)| {
         series.finish();
         (key.json(), series)
@@ -207,8 +211,9 @@ fn predicate(tables: &Tables, filter: Option<&Filter>) -> Result<Option<String>,
     Ok(filter.sql(&info))
 }
 
-/// Values of one answer, at most: it is put together in memory.
+/// Values of one answer, and bytes of its texts, at most: it is put together in memory.
 const MOST_VALUES: usize = 200_000;
+const MOST_BYTES: usize = 16 << 20;
 
 struct Reading<'a> {
     /// Rows, at most.
@@ -220,11 +225,16 @@ struct Reading<'a> {
     predicate: Option<String>,
     series: BTreeMap<Key, Series>,
     rows: usize,
+    /// Of texts.
+    bytes: usize,
+    /// The last step that has a row.
+    last: i64,
+    truncated: bool,
 }
 
 impl Reading<'_> {
-    /// Says whether there was more than the limit.
-    fn all(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+    /// Until all is read, or the steps that there is room for are whole.
+    fn all(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let step = self.question.step;
         // A step is made of whole minutes or hours, or of raw records.
         let coarsest = if step % HOUR_MS == 0 {
@@ -240,14 +250,14 @@ impl Reading<'_> {
             [(Tier::Hour, from, minutes), (Tier::Minute, minutes, raw), (Tier::Raw, raw, i64::MAX)]
         {
             let (start, end) = (start.max(from), end.min(self.question.to));
-            if start < end && self.part(connection, tier, start, end)? {
-                return Ok(true);
+            if start < end && !self.part(connection, tier, start, end)? {
+                break;
             }
         }
-        Ok(false)
+        Ok(())
     }
 
-    /// The records of one tier and time.
+    /// The records of one tier and time. Whether later ones are wanted.
     fn part(
         &mut self,
         connection: &Connection,
@@ -258,27 +268,35 @@ impl Reading<'_> {
         let mut statement = connection.prepare(&self.sql(tier))?;
         let mut rows = statement.query([id::first(start), id::first(end)])?;
         while let Some(row) = rows.next()? {
-            if self.rows >= self.most {
-                return Ok(true);
+            if !self.take(row)? {
+                return Ok(false);
             }
-            self.take(row)?;
         }
-        Ok(false)
+        Ok(true)
     }
 
-    fn take(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
+    /// Whether a later one is wanted.
+    fn take(&mut self, row: &Row<'_>) -> rusqlite::Result<bool> {
         let ms = id::ms_of(row.get(0)?);
+        let step = ms - ms.rem_euclid(self.question.step);
         let weight: f64 = row.get(1)?;
         let values = 2 + self.keys.len();
         let key = Key::of((2..values).map(|index| row.get_ref(index)).collect::<Result<_, _>>()?);
+        let is_new = self.series.get(&key).is_none_or(|series| !series.is_at(step));
+        if is_new && (self.rows >= self.most || self.bytes >= MOST_BYTES) {
+            self.truncated = true;
+            return Ok(step <= self.last); // of other series there may be more of that step
+        }
+        if is_new {
+            (self.rows, self.last) = (self.rows + 1, step);
+            self.bytes += key.bytes();
+        }
         let series = self.series.entry(key).or_default();
-        if series.turn_to(ms - ms.rem_euclid(self.question.step), self.columns) {
-            self.rows += 1;
-        }
+        series.turn_to(step, self.columns);
         for index in 0..self.columns.len() {
-            series.add(index, weight, row.get_ref(values + index)?);
+            self.bytes += series.add(index, weight, row.get_ref(values + index)?);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Time, weight, keys, and the value of each column.

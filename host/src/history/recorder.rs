@@ -37,6 +37,8 @@ struct Running {
     /// Dropped: what has come is written, and the file is closed.
     stop: oneshot::Sender<()>,
     ended: oneshot::Receiver<()>,
+    /// What it had got when it was told to stop, and wrote last.
+    rest: oneshot::Receiver<Vec<Arc<Batch>>>,
 }
 
 impl Default for Recorder {
@@ -58,18 +60,24 @@ impl Recorder {
         let Some(settings) = settings else { return }; // the old one ends by itself
         let Some(request) = request(settings) else { return };
         let subscription = bus.subscribe(request);
-        let before = before.map(|running| running.ended); // and its `stop` is dropped
+        // Its `stop` is dropped.
+        let before = before.map(|Running { ended, rest, .. }| (ended, rest));
         let (stop, stopped) = oneshot::channel();
         let (done, ended) = oneshot::channel();
-        *running = Some(Running { settings: settings.clone(), stop, ended });
+        let (told, rest) = oneshot::channel();
+        *running = Some(Running { settings: settings.clone(), stop, ended, rest });
         self.shared.starting();
         let (settings, shared) = (settings.clone(), self.shared.clone());
         tokio::spawn(async move {
-            if let Some(before) = before {
-                let _ = tokio::time::timeout(LAST_WRITE, before).await;
-            }
+            let has_them = async {
+                let (ended, rest) = before?;
+                let _ = ended.await; // its sender is dropped
+                rest.await.ok()
+            };
+            let has_them = tokio::time::timeout(LAST_WRITE, has_them).await;
+            let has_them = has_them.ok().flatten().unwrap_or_default();
             if let Some(inlet) = start(settings, shared, done) {
-                feed(subscription, inlet, stopped).await;
+                let _ = told.send(feed(subscription, has_them, inlet, stopped).await);
             }
         });
     }
@@ -111,9 +119,7 @@ impl Recorder {
 
 /// One batch of each stream per interval, and no read for it.
 fn request(settings: &History) -> Option<Subscribe> {
-    let mut patterns = settings.streams.iter().map(ToString::to_string);
-    let first = Subscribe::to(&patterns.next()?).ok()?; // they were patterns before
-    let request = patterns.try_fold(first, |request, pattern| request.and(&pattern).ok())?;
+    let request = Subscribe::to_all(&settings.streams)?;
     let request = request.named("history").overflow(Overflow::DropOldest(ROOM));
     Some(request.at_most_every(settings.interval).gather(ENOUGH, settings.flush))
 }
@@ -140,25 +146,35 @@ fn start(
 }
 
 /// Hands over what comes. A writer that takes long is waited for here, and what comes meanwhile
-/// waits in the subscription, which loses the oldest.
+/// waits in the subscription, which loses the oldest. What was published while both subscribed
+/// came to the one before too, and `has_them`. Returns what came last.
 async fn feed(
     mut subscription: Subscription,
+    has_them: Vec<Arc<Batch>>,
     inlet: mpsc::Sender<Vec<Arc<Batch>>>,
     mut stopped: oneshot::Receiver<()>,
-) {
-    if inlet.send(Vec::new()).await.is_err() {
-        return; // it opens the file now, and says at once what is wrong with it
+) -> Vec<Arc<Batch>> {
+    let all = |subscription: &mut Subscription| -> Vec<Arc<Batch>> {
+        std::iter::from_fn(|| subscription.try_recv()).collect()
+    };
+    let mut first = all(&mut subscription);
+    first.retain(|batch| !has_them.iter().any(|other| Arc::ptr_eq(batch, other)));
+    drop(has_them);
+    if inlet.send(first).await.is_err() {
+        return Vec::new(); // it opens the file now, and says at once what is wrong with it
     }
     loop {
         let next = tokio::time::timeout(IDLE, subscription.recv_many());
         let batches: Vec<Arc<Batch>> = tokio::select! {
-            batches = next => batches.map_or_else(|_| Vec::new(), |some| some.iter().cloned().collect()),
+            biased; // what comes once it is stopped is in the rest
             _ = &mut stopped => break,
+            batches = next => batches.map_or_else(|_| Vec::new(), |some| some.iter().cloned().collect()),
         };
         if inlet.send(batches).await.is_err() {
-            return; // the writer has said why
+            return Vec::new(); // the writer has said why
         }
     }
-    let rest: Vec<_> = std::iter::from_fn(|| subscription.try_recv()).collect();
-    let _ = inlet.send(rest).await;
+    let rest = all(&mut subscription);
+    let _ = inlet.send(rest.clone()).await;
+    rest
 }

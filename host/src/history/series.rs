@@ -50,6 +50,12 @@ impl Key {
         Self(values.into_iter().map(part).collect())
     }
 
+    /// Of its texts.
+    pub(super) fn bytes(&self) -> usize {
+        let bytes = |part: &Part| if let Part::Text(text) = part { text.len() } else { 0 };
+        self.0.iter().map(bytes).sum()
+    }
+
     pub(super) fn json(self) -> Vec<Json> {
         let part = |part| match part {
             Part::Missing => Json::Null,
@@ -79,14 +85,20 @@ enum Sum {
     },
     /// The least or the most of the values, and whether it is the most.
     Extreme(Option<f64>, bool),
-    Last(Json, ValueType),
+    /// And how many bytes of text it has.
+    Last(Json, ValueType, usize),
 }
 
 impl Series {
-    /// What comes next belongs to this step; says whether it is another one than before.
-    pub(super) fn turn_to(&mut self, step: i64, columns: &[Picked]) -> bool {
-        if self.at == Some(step) {
-            return false;
+    /// Whether this step is being gathered.
+    pub(super) fn is_at(&self, step: i64) -> bool {
+        self.at == Some(step)
+    }
+
+    /// What comes next belongs to this step.
+    pub(super) fn turn_to(&mut self, step: i64, columns: &[Picked]) {
+        if self.is_at(step) {
+            return;
         }
         self.finish();
         self.at = Some(step);
@@ -94,19 +106,24 @@ impl Series {
             What::Average => Sum::Average { total: 0.0, weight: 0.0 },
             What::Low => Sum::Extreme(None, false),
             What::High => Sum::Extreme(None, true),
-            What::Last => Sum::Last(Json::Null, column.value),
+            What::Last => Sum::Last(Json::Null, column.value, 0),
         }));
-        true
     }
 
-    pub(super) fn add(&mut self, column: usize, weight: f64, value: ValueRef<'_>) {
+    /// Says by how many bytes of text it has grown.
+    pub(super) fn add(&mut self, column: usize, weight: f64, value: ValueRef<'_>) -> usize {
         let number = match value {
             ValueRef::Integer(value) => Some(value as f64),
             ValueRef::Real(value) => Some(value),
             _ => None,
         };
         match (self.sums.get_mut(column), number) {
-            (Some(Sum::Last(last, of)), _) => *last = json(value, *of),
+            (Some(Sum::Last(last, of, bytes)), _) => {
+                let now = if let ValueRef::Text(text) = value { text.len() } else { 0 };
+                let before = std::mem::replace(bytes, now);
+                *last = json(value, *of);
+                return now.saturating_sub(before);
+            }
             (Some(Sum::Average { total, weight: all }), Some(number)) => {
                 *total += number * weight;
                 *all += weight;
@@ -117,6 +134,7 @@ impl Series {
             }
             _ => {}
         }
+        0
     }
 
     /// The step is complete.
@@ -126,7 +144,7 @@ impl Series {
             Sum::Average { weight: 0.0, .. } => Json::Null,
             Sum::Average { total, weight } => (total / weight).into(),
             Sum::Extreme(extreme, _) => extreme.map_or(Json::Null, Json::from),
-            Sum::Last(last, _) => last,
+            Sum::Last(last, ..) => last,
         });
         self.rows.push((at, values.collect()));
     }

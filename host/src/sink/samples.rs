@@ -209,6 +209,9 @@ impl<'a> Labels<'a> {
         while !rest.is_empty() {
             let (name, behind) = rest.split_once("=\"")?;
             let end = closing_quote(behind)?;
+            if end == 0 {
+                return None; // to Prometheus, no label at all
+            }
             let in_order = pairs.last().is_none_or(|(before, _)| *before < name);
             if !in_order || !is_name(name, false) || name == "__name__" {
                 return None;

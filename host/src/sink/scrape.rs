@@ -33,7 +33,7 @@ struct Last {
     told: Told,
 }
 
-/// A page, and when it was made (`CLOCK_MONOTONIC`).
+/// A page, and since when it is there (`CLOCK_MONOTONIC`).
 struct Page {
     made: Duration,
     text: Bytes,
@@ -63,7 +63,8 @@ impl Pages {
             );
         }
         let text = Bytes::from(made.text);
-        last.page = Some(Page { made: now, text: text.clone() });
+        // Those who came while it was made get it too.
+        last.page = Some(Page { made: clock::monotonic(), text: text.clone() });
         text
     }
 }

@@ -174,6 +174,20 @@ fn an_answer_has_bounds_and_says_so() {
     let answer = read(&path, &asked).unwrap();
     let counts: Vec<_> = answer.series.iter().map(|(_, series)| series.rows.len()).collect();
     assert_eq!((counts, answer.truncated), (vec![4, 3], true));
+    // The steps that it has are whole: both series have all their records of them.
+    for limit in [1, 2, 3, 36, 37] {
+        let whole = read(&path, &question("test.load", START, END, 5 * MINUTE_MS)).unwrap();
+        let asked = Question { limit, ..question("test.load", START, END, 5 * MINUTE_MS) };
+        let answer = read(&path, &asked).unwrap();
+        assert!(answer.truncated);
+        let rows: usize = answer.series.iter().map(|(_, series)| series.rows.len()).sum();
+        assert_eq!(rows, limit);
+        for ((key, part), (other, all)) in answer.series.iter().zip(&whole.series) {
+            assert_eq!((key, &part.rows[..]), (other, &all.rows[..part.rows.len()]), "{limit}");
+        }
+    }
+    let all = Question { limit: 72, ..question("test.load", START, END, 5 * MINUTE_MS) };
+    assert!(!read(&path, &all).unwrap().truncated, "nothing is missing");
     assert_eq!(
         error(&path, &question("test.lod", START, END, 1)),
         "no stream `test.lod` is stored; did you mean `test.load`?"

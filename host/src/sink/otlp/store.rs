@@ -196,6 +196,6 @@ mod tests {
         assert_eq!(fs::read(directory.path().join("a/b/damaged")).unwrap(), b"half");
         store.remove(3);
         store.remove(3);
-        assert_eq!(store.scan().unwrap().0, [Found { number: 10, size: 36 }]);
+        assert_eq!(store.scan().unwrap().0, [Found { number: 10, size: 4096 }]);
     }
 }
