@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use dropsonde_tests::{
-    Agent, binary, corrupt, fixture, replace_bytes, target_dir, wait_for, workspace,
+    Agent, binary, corrupt, fixture, replace_bytes, skipped, target_dir, wait_for, workspace,
 };
 use tempfile::TempDir;
 
@@ -320,7 +320,7 @@ fn a_runtime_directory_that_nothing_can_be_executed_in_is_refused_by_name() {
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     if text.starts_with("unshare: ") || output.status.code() == Some(99) {
-        eprintln!("SKIPPED: nothing can be mounted here: {text}");
+        skipped(format!("nothing can be mounted here: {text}"));
         return;
     }
     assert_eq!(output.status.code(), Some(1), "{text}");

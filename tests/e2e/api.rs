@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dropsonde_tests::{Agent, BUNDLED, Options, fixture, plugin, wait_for};
+use dropsonde_tests::{Agent, BUNDLED, Options, fixture, plugin, skipped, wait_for};
 use serde_json::Value;
 
 fn bundled() -> Agent {
@@ -201,7 +201,7 @@ fn perf_counts_software_events_and_names_what_is_unsupported() {
         (refused || counted.is_some_and(Value::is_f64)).then_some(perf)
     });
     if perf["available"] == false {
-        eprintln!("SKIPPED: perf events are not permitted here: {}", perf["reason"]);
+        skipped(format!("perf events are not permitted here: {}", perf["reason"]));
         assert!(perf["reason"].is_string());
         return;
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
-use dropsonde_tests::{BRIDGES, BUNDLED, wait_for, workspace};
+use dropsonde_tests::{BRIDGES, BUNDLED, skipped, wait_for, workspace};
 use serde_json::Value;
 
 use bare::Bare;
@@ -19,8 +19,8 @@ const UNIT: &str = "/usr/lib/systemd/system/dropsonde.service";
 /// The package, if there is one.
 fn package() -> Option<PathBuf> {
     let Some(given) = std::env::var_os("DROPSONDE_DEB") else {
-        eprintln!(
-            "SKIPPED: DROPSONDE_DEB names no package; `cargo deb -p dropsonde` makes one in target/debian"
+        skipped(
+            "DROPSONDE_DEB names no package; `cargo deb -p dropsonde` makes one in target/debian",
         );
         return None;
     };

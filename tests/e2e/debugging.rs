@@ -3,19 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use dropsonde_tests::{Agent, Options, binary, fixture, workspace};
+use dropsonde_tests::{Agent, Options, binary, fixture, is_installed, skipped, workspace};
 use tempfile::TempDir;
 
 use crate::packages;
-
-/// Whether a program is there; says so if it is not.
-fn installed(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").output().is_ok();
-    if !found {
-        eprintln!("SKIPPED: {program} is not installed");
-    }
-    found
-}
 
 #[test]
 fn the_backtrace_of_a_panic_is_in_the_log_and_names_the_line() {
@@ -33,7 +24,7 @@ fn the_backtrace_of_a_panic_is_in_the_log_and_names_the_line() {
 /// In its sandbox: a debugger is not kept out by what binds the runner.
 #[test]
 fn gdb_stops_a_runner_in_the_code_of_its_plugin() {
-    if !installed("gdb") {
+    if !is_installed("gdb") {
         return;
     }
     let agent = Agent::with_plugins("[defaults]\ninterval = \"50ms\"\n", &[&fixture("steady_v1")]);
@@ -50,7 +41,7 @@ fn gdb_stops_a_runner_in_the_code_of_its_plugin() {
     let said = String::from_utf8_lossy(&gdb.stdout);
     let complaint = String::from_utf8_lossy(&gdb.stderr);
     if complaint.contains("ptrace: Operation not permitted") {
-        eprintln!("SKIPPED: this kernel lets nobody attach: {complaint}");
+        skipped(format!("this kernel lets nobody attach: {complaint}"));
         return;
     }
     let place = format!("steady.rs:{line}");
@@ -64,7 +55,7 @@ fn gdb_stops_a_runner_in_the_code_of_its_plugin() {
 
 #[test]
 fn valgrind_runs_the_tests_of_a_new_plugin_and_finds_nothing() {
-    if !installed("valgrind") {
+    if !is_installed("valgrind") {
         return;
     }
     let directory = TempDir::new().unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use dropsonde_tests::{Agent, Options, plugin, wait_for};
+use dropsonde_tests::{Agent, Options, plugin, skipped, wait_for};
 use serde_json::Value;
 
 /// The system calls of a process, as strace(1) writes them down.
@@ -27,13 +27,13 @@ impl Traced {
         let mut strace = match strace {
             Ok(strace) => strace,
             Err(error) => {
-                eprintln!("SKIPPED: strace can't be run ({error}); install it to count reads");
+                skipped(format!("strace can't be run ({error}); install it to count reads"));
                 return None;
             }
         };
         let traced = wait_for("strace to trace", || {
             if let Some(status) = strace.try_wait().unwrap() {
-                eprintln!("SKIPPED: strace may not trace ({status})");
+                skipped(format!("strace may not trace ({status})"));
                 return Some(false);
             }
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

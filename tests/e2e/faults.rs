@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use dropsonde_tests::{Agent, Footprint, Options, fixture, is_running, wait_for};
+use dropsonde_tests::{Agent, Footprint, Options, fixture, is_running, skipped, wait_for};
 use serde_json::Value;
 
 /// An agent with a healthy collector and one that goes wrong from its third round on, for as
@@ -180,7 +180,7 @@ fn a_runner_that_not_even_sigkill_ends_holds_up_nobody() {
     let runner =
         agent.children().into_iter().find(|pid| title(pid).starts_with(b"dropsonde: faulty"));
     let Some(frozen) = Frozen::freeze(runner.unwrap()) else {
-        eprintln!("SKIPPED: no freezer (cgroup v1) here");
+        skipped("no freezer (cgroup v1) here");
         return;
     };
     let back =

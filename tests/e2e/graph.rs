@@ -8,14 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use dropsonde_tests::{Agent, PATIENCE, binary, fixture, plugin, wait_for};
+use dropsonde_tests::{Agent, PATIENCE, binary, fixture, plugin, skipped, wait_for};
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// Past the capture of the test's output: a person shall see it.
-fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
-}
 
 /// Nodes by id, and edges, of a graph that is sound: each edge has its nodes, and all hang on the
 /// host.
@@ -168,11 +163,11 @@ impl InNamespace {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
                 let why = String::from_utf8_lossy(&output.stderr).into_owned();
-                skipped(&format!("no network namespace with a bridge: {}", why.trim()));
+                skipped(format!("no network namespace with a bridge: {}", why.trim()));
                 return None;
             }
             Err(error) => {
-                skipped(&format!("no unshare(1): {error}"));
+                skipped(format!("no unshare(1): {error}"));
                 return None;
             }
         }
@@ -228,7 +223,7 @@ fn bridge_bond_and_vlan_in_the_agent_s_namespace_are_edges() {
     let graph = agent.graph();
     let (nodes, edges) = sound(&graph);
     for lacking in fs::read_to_string(agent.root().join("lacking")).unwrap_or_default().lines() {
-        skipped(&format!("the kernel has no {lacking}: its edge is shown by a fixture alone"));
+        skipped(format!("the kernel has no {lacking}: its edge is shown by a fixture alone"));
     }
     let links = fs::read_to_string(agent.root().join("links")).unwrap();
     let links: Value = serde_json::from_str(&links).unwrap();

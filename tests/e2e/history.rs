@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use dropsonde_tests::{Agent, Options, fixture, thread_names, wait_for};
+use dropsonde_tests::{Agent, Options, fixture, skipped, thread_names, wait_for};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -72,17 +72,16 @@ fn what_is_read_is_stored_and_served_by_series_and_step() {
         series[0]["rows"].as_array().unwrap().iter().map(|row| row[1].as_u64().unwrap()).collect();
     assert!(!reads.is_empty() && reads.is_sorted(), "{answer}");
     // One batch of two is stored, each as it was published.
-    let published: Vec<u64> = agent
-        .stdout
-        .lock()
-        .unwrap()
-        .iter()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|batch| batch["topic"] == "metrics.steady")
-        .map(|batch| batch["records"][0]["elapsed"].as_u64().unwrap())
-        .collect();
     let stored: Vec<i64> = column(&file(agent.root()), "SELECT elapsed FROM steady ORDER BY _id");
-    assert!(stored.iter().all(|value| published.contains(&value.unsigned_abs())), "{stored:?}");
+    let published = wait_for("all that are stored among those that were published", || {
+        let lines = agent.stdout.lock().unwrap().clone();
+        let batches = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let published: Vec<i64> = batches
+            .filter(|batch| batch["topic"] == "metrics.steady")
+            .map(|batch| batch["records"][0]["elapsed"].as_i64().unwrap())
+            .collect();
+        stored.iter().all(|value| published.contains(value)).then_some(published)
+    });
     assert!(stored.len() <= published.len() / 2 + 2, "{} of {}", stored.len(), published.len());
     let health = agent.json("/api/v1/history?stream=health.steady&where=ready&columns=phase");
     assert_eq!(health["series"][0]["key"]["collector"], "steady", "{health}");
@@ -238,11 +237,11 @@ impl Small {
             Ok(output) if output.status.success() => Some(Self(directory)),
             Ok(output) => {
                 let error = String::from_utf8_lossy(&output.stderr).into_owned();
-                eprintln!("SKIPPED: a file system to fill can't be mounted: {error}");
+                skipped(format!("a file system to fill can't be mounted: {error}"));
                 None
             }
             Err(error) => {
-                eprintln!("SKIPPED: mount(8) can't be run: {error}");
+                skipped(format!("mount(8) can't be run: {error}"));
                 None
             }
         }

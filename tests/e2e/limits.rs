@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use dropsonde_tests::{Agent, Footprint, fixture, wait_for};
+use dropsonde_tests::{Agent, Footprint, fixture, skipped, wait_for};
 
 /// A collector that goes wrong from its third round on, beside a healthy one.
 fn agent(fault: &str, limits: &str) -> Agent {
@@ -50,7 +50,7 @@ fn a_file_past_the_limit_is_the_cause_of_the_restart() {
 #[test]
 fn threads_past_the_limit_are_the_cause_of_the_restart() {
     if !has_cgroup("pids") {
-        eprintln!("SKIPPED: no cgroup for pids may be made here");
+        skipped("no cgroup for pids may be made here");
         return;
     }
     ends_with("thread_bomb", "processes = 32", "processes limit 32 exceeded");
@@ -133,7 +133,7 @@ fn a_flood_of_log_lines_is_cut_and_counted() {
 #[test]
 fn what_a_runner_started_ends_with_it() {
     if !has_cgroup("pids") {
-        eprintln!("SKIPPED: no cgroup for pids may be made here");
+        skipped("no cgroup for pids may be made here");
         return;
     }
     let agent = agent("fork", "processes = 32");
@@ -146,7 +146,7 @@ fn what_a_runner_started_ends_with_it() {
 #[test]
 fn cgroups_are_gone_when_the_host_is() {
     if !has_cgroup("pids") {
-        eprintln!("SKIPPED: no cgroup for pids may be made here");
+        skipped("no cgroup for pids may be made here");
         return;
     }
     let mut agent = Agent::with_plugins("", &[&fixture("steady_v1")]);

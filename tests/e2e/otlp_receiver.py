@@ -40,7 +40,7 @@ def tell(line):
 def received(signal, request, headers):
     """Prints a request; says how it is to be answered."""
     now = answer
-    line = {"signal": signal, "answer": now, "headers": headers}
+    line = {"signal": signal, "answer": now, "headers": headers, "at": time.monotonic()}
     if now in ("ok", "partial"):
         line["request"] = MessageToDict(request)
     tell(line)

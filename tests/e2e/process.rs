@@ -2,12 +2,11 @@
 //! confined runner, and a procfs that hides others' processes.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use dropsonde_tests::{Agent, binary, plugin, wait_for};
+use dropsonde_tests::{Agent, binary, plugin, skipped, wait_for};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
@@ -80,7 +79,7 @@ fn the_io_of_others_is_missing_until_inspect_is_allowed() {
     if in_force.contains("writes only to its state directory") {
         assert!(columns.iter().all(|column| process[*column].is_null()), "{process:#?}");
     } else {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no Landlock here: {in_force}");
+        skipped(format!("no Landlock here: {in_force}"));
     }
     assert!(process["shared_bytes"].as_u64() > Some(0), "that is open: {process:#?}");
     let collector = agent.collector("process").unwrap();
@@ -106,7 +105,7 @@ fn a_procfs_that_hides_processes_shows_fewer_and_is_no_error() {
     fs::copy(plugin("process"), root.join("plugins/libprocess.so")).unwrap();
     fs::create_dir(root.join("own")).unwrap();
     if chown(root.join("own"), Some(NOBODY), Some(NOBODY)).is_err() {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: only root can mount a procfs");
+        skipped("only root can mount a procfs");
         return;
     }
     let snapshot = |option: &str, allow: &str| -> Option<Value> {
@@ -125,7 +124,7 @@ fn a_procfs_that_hides_processes_shows_fewer_and_is_no_error() {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         if said.contains("mount:") || said.contains("unshare:") {
-            let _ = writeln!(std::io::stderr(), "SKIPPED: no procfs with {option}: {said}");
+            skipped(format!("no procfs with {option}: {said}"));
             return None;
         }
         assert!(output.status.success(), "{option}: {said}");

@@ -5,18 +5,14 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
-use dropsonde_tests::{Agent, BUNDLED, Options, fixture, plugin, wait_for};
+use dropsonde_tests::{Agent, BUNDLED, Options, fixture, is_installed, plugin, wait_for};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Says so loudly where a program is not there.
-pub(crate) fn is_installed(program: &str) -> bool {
-    let there = Command::new(program).arg("--version").output().is_ok();
-    if !there {
-        // Past the capture of the test's output: a person shall see it.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {program} is not installed");
-    }
-    there
+/// All that are online, whatever of them this process may use.
+pub(crate) fn cores() -> usize {
+    let stat = fs::read_to_string("/proc/stat").unwrap();
+    stat.lines().filter(|line| line.starts_with("cpu")).count() - 1 // and all together
 }
 
 /// What `promtool check metrics` has to say of a page.
@@ -168,7 +164,7 @@ fn scrapes(program: &str, arguments: impl FnOnce(&str, &str, &str) -> Vec<String
     assert!(seen <= after, "{seen} of {after}");
     let rate = format!("rate({counter}[10s])");
     wait_for("a rate of 1", || scraper.ask(&rate).filter(|rate| (0.9..1.1).contains(rate)));
-    let cores = std::thread::available_parallelism().unwrap().get() as f64;
+    let cores = cores() as f64;
     let busy = "sum(rate(system_cpu_time_seconds_total[10s]))";
     wait_for("the time of all cores, all states together", || {
         scraper.ask(busy).filter(|time| (0.7 * cores..1.3 * cores).contains(time))

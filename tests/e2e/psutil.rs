@@ -1,11 +1,10 @@
 //! The bundled plugins see what psutil sees, field by field.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use dropsonde_tests::{Python, binary, plugin, wait_for, workspace};
+use dropsonde_tests::{Python, binary, plugin, skipped, wait_for, workspace};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
@@ -70,7 +69,7 @@ fn compare(plugins: &[&str], config: &str, script: &str, arguments: &[String]) {
         Ok(python) => python,
         Err(why) => {
             // Past the capture of the test's output: a person shall see it.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: no psutil to compare with: {why}");
+            skipped(format!("no psutil to compare with: {why}"));
             return;
         }
     };

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use dropsonde_tests::{Agent, BUNDLED, Options, binary, fixture, plugin};
+use dropsonde_tests::{Agent, BUNDLED, Options, binary, fixture, plugin, skipped};
 use serde_json::Value;
 
 const DENIED: &str = "errno 1"; // EPERM
@@ -63,7 +63,7 @@ fn in_force(agent: &Agent, what: &str) -> bool {
     let sandbox = agent.collector("reaches").unwrap()["sandbox"].clone();
     let found = sandbox["in_force"].as_array().unwrap().iter().any(|part| part == what);
     if !found {
-        eprintln!("SKIPPED: this kernel does not enforce `{what}`: {sandbox}");
+        skipped(format!("this kernel does not enforce `{what}`: {sandbox}"));
     }
     found
 }

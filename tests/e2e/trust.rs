@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use dropsonde_tests::{Agent, Options, binary, fixture, wait_for};
+use dropsonde_tests::{Agent, Options, binary, fixture, skipped, wait_for};
 use minisign::KeyPair;
 use serde_json::Value;
 
@@ -125,7 +125,7 @@ fn a_link_is_as_safe_as_its_target() {
 #[test]
 fn a_file_of_another_user_or_group_is_refused() {
     if !is_root() {
-        eprintln!("SKIPPED: only root can give a file to somebody else");
+        skipped("only root can give a file to somebody else");
         return;
     }
     let agent = Agent::start("");

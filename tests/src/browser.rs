@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{PATIENCE, target_dir};
+use crate::{PATIENCE, skipped, target_dir};
 
 /// It looks nothing up, and draws without a graphics card; as root it needs `--no-sandbox`.
 const ARGUMENTS: [&str; 10] = [
@@ -45,7 +45,7 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn();
         let Ok(mut driver) = driver else {
-            eprintln!("SKIPPED: chromedriver is not installed, so no browser looks at the page");
+            skipped("chromedriver is not installed, so no browser looks at the page");
             return None;
         };
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);

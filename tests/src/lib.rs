@@ -22,6 +22,9 @@ pub use footprint::{Footprint, thread_names};
 pub use python::Python;
 pub use web_socket::Socket;
 
+use std::fmt::Display;
+use std::io::Write;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Longest that a condition is waited for: far above what it takes, for a busy machine.
@@ -31,6 +34,21 @@ pub const PATIENCE: Duration = Duration::from_secs(40);
 /// `DROPSONDE_SOAK` is set.
 pub fn soak<T>(short: T, full: T) -> T {
     if std::env::var_os("DROPSONDE_SOAK").is_some() { full } else { short }
+}
+
+/// Says that a test is not done here, and why: past the capture of its output, so that a person
+/// sees it.
+pub fn skipped(why: impl Display) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// Whether a program is there; says that a test is skipped if it is not.
+pub fn is_installed(program: &str) -> bool {
+    let is_there = Command::new(program).arg("--version").output().is_ok();
+    if !is_there {
+        skipped(format!("{program} is not installed"));
+    }
+    is_there
 }
 
 /// Waits until `probe` gives something; fails with `what` if it never does.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 
-use dropsonde_tests::{Python, workspace};
+use dropsonde_tests::{Python, skipped, workspace};
 
 use super::*;
 
@@ -111,7 +111,7 @@ fn a_client_in_another_language_needs_only_reflection() {
     let packages = ["grpcio", "grpcio-reflection", "protobuf"];
     let python = match Python::with("grpc", &packages, "grpc, grpc_reflection") {
         Ok(python) => python,
-        Err(why) => return eprintln!("SKIPPED: no gRPC for Python: {why}"),
+        Err(why) => return skipped(format!("no gRPC for Python: {why}")),
     };
     let agent = steady();
     let script = workspace().join("tests/e2e/asks_by_grpc.py");

@@ -5,7 +5,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
-use dropsonde_tests::{wait_for, workspace};
+use dropsonde_tests::{skipped, wait_for, workspace};
 use tempfile::TempDir;
 
 /// Who is nobody else: owns no file of the package.
@@ -46,7 +46,7 @@ impl Bare {
         if !tried.status.success() {
             let why = String::from_utf8_lossy(&tried.stderr).into_owned();
             assert!(!is_root(), "{why}");
-            eprintln!("SKIPPED: no root can be made in a user namespace here: {why}");
+            skipped(format!("no root can be made in a user namespace here: {why}"));
             return None;
         }
         Some(bare)

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use dropsonde_tests::{wait_for, workspace};
+use dropsonde_tests::{skipped, wait_for, workspace};
 use tempfile::TempDir;
 
 /// Killed when dropped, with everything in it.
@@ -21,7 +21,7 @@ impl Machine {
     pub(crate) fn boot() -> Option<Self> {
         let lacks = lacking();
         if !lacks.is_empty() {
-            eprintln!("SKIPPED: no systemd can be started in a container: {}", lacks.join(", "));
+            skipped(format!("no systemd can be started in a container: {}", lacks.join(", ")));
             return None;
         }
         let directory = TempDir::new().unwrap();

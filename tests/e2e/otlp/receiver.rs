@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use dropsonde_tests::{Python, wait_for, workspace};
+use dropsonde_tests::{Python, skipped, wait_for, workspace};
 use serde_json::{Map, Value};
 
 /// A Python with the project's stubs, which are fetched once if they are not there yet.
@@ -30,8 +30,7 @@ impl Receiver {
         match python() {
             Ok(_) => true,
             Err(why) => {
-                // Past the capture of the test's output: a person shall see it.
-                let _ = writeln!(std::io::stderr(), "SKIPPED: no OTLP receiver: {why}");
+                skipped(format!("no OTLP receiver: {why}"));
                 false
             }
         }
