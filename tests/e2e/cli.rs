@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use dropsonde_tests::{Agent, BUNDLED, Options, binary, fixture, plugin, wait_for};
 use serde_json::Value;
 
+use crate::terminal::Terminal;
+
 #[test]
 fn once_prints_one_snapshot_with_real_rates() {
     let directory = tempfile::tempdir().unwrap();
@@ -193,4 +195,17 @@ fn a_plugin_s_log_lines_carry_its_collector_s_name() {
     let agent = Agent::with_plugins("", &[&fixture("steady_v1")]);
     let line = agent.logged("steady build 1 is up");
     assert!(line.contains("collector=\"steady\""), "{line}");
+}
+
+#[test]
+fn a_reload_that_takes_long_is_told_of_on_a_terminal() {
+    let agent = Agent::start("");
+    // Of an agent that stands still, the connection is made by the kernel.
+    agent.signal("STOP");
+    let mut terminal = Terminal::start(&agent.command(&["reload"]), 24, 80);
+    terminal.shows("waiting for the reload: 1 s");
+    agent.signal("CONT");
+    terminal.shows("the configuration is as it was");
+    assert!(!terminal.text().contains("waiting for"), "{}", terminal.text());
+    assert_eq!(terminal.ended().code(), Some(0));
 }

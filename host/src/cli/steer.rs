@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use serde_json::json;
+use tonic::{Code, Status};
 
 use super::ask::{Ended, patiently, put, put_json, refused};
 use super::{EX_CONFIG, Target, fail};
@@ -111,13 +112,12 @@ pub(super) fn pace(args: &PaceArgs) -> ExitCode {
 
 pub(super) fn reload(args: &ReloadArgs) -> ExitCode {
     args.target.ask(async |client: Client| {
-        let reply = client.rpc().reload(ReloadRequest {}).await;
-        if let Err(status) = &reply
-            && status.code() == tonic::Code::FailedPrecondition
-        {
-            return Err(fail(EX_CONFIG, status.message())); // as `validate` has it
-        }
-        let reply = patiently("the reload", async { reply }).await?;
+        let answer = async { Ok::<_, Status>(client.rpc().reload(ReloadRequest {}).await) };
+        let reply = patiently("the reload", answer).await?;
+        let reply = reply.map_err(|status| match status.code() {
+            Code::FailedPrecondition => fail(EX_CONFIG, status.message()), // as `validate` has it
+            _ => refused(status),
+        })?;
         let reply = reply.into_inner();
         if args.json {
             return put_json(&json!({
