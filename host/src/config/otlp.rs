@@ -151,14 +151,17 @@ fn all_of(pattern: &str) -> Vec<Pattern> {
 
 fn endpoint(text: &str) -> Result<Uri, String> {
     let example = "write such as \"http://127.0.0.1:4317\"";
+    if text.contains('@') {
+        // Whatever else is wrong with it: no error below may repeat it.
+        return Err(format!(
+            "the endpoint holds a name and a password; set otlp.headers instead; {example}"
+        ));
+    }
     let uri: Uri = text.parse().map_err(|error| format!("`{text}`: {error}; {example}"))?;
     match (uri.scheme_str(), uri.authority()) {
         (Some("https"), _) => Err(format!(
             "`{text}`: TLS is not built in; send to a collector on this machine by http://, and \
              have that one speak TLS"
-        )),
-        (Some("http"), Some(authority)) if authority.as_str().contains('@') => Err(format!(
-            "the endpoint holds a name and a password; set otlp.headers instead; {example}"
         )),
         (Some("http"), Some(authority))
             if authority.as_str().len() > authority.host().len()
@@ -326,7 +329,10 @@ mod tests {
                 "/d.toml:2:12: otlp.endpoint: `https://a:4317`: TLS is not built in",
             ),
             ("endpoint = \"127.0.0.1:4317\"", "otlp.endpoint: `127.0.0.1:4317` is no URL"),
-            ("endpoint = \"http://a:b@c\"", "set otlp.headers instead"),
+            ("endpoint = \"http://a:secret@c\"", "set otlp.headers instead"),
+            ("endpoint = \"https://a:secret@c\"", "set otlp.headers instead"),
+            ("endpoint = \"http://a:secret @c\"", "set otlp.headers instead"),
+            ("endpoint = \"a:secret@c:4317\"", "set otlp.headers instead"),
             ("endpoint = \"http://a:99999\"", "`http://a:99999`: a port is a number up to 65535"),
             ("headers = { Content-Length = \"1\" }", "`Content-Length`: each request says that"),
             ("queue = { path = \"\" }", "otlp.queue.path: expected a path"),
