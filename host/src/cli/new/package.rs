@@ -81,12 +81,14 @@ impl Variant {
 
 /// All files of the package.
 pub(super) fn files(name: &str, variant: Variant, api: &Api) -> Vec<File> {
-    // The path last: it may hold anything.
-    let manifest = MANIFEST
-        .replace("{name}", name)
-        .replace("{description}", variant.description())
-        .replace("{testing}", &format!("{{ {}, features = [\"testing\"] }}", api.source()))
-        .replace("{api}", &format!("{{ {} }}", api.source()));
+    let source = api.source();
+    let manifest = MANIFEST.replace("{name}", name).replace("{description}", variant.description());
+    // The path may hold anything: where it stands, nothing is looked for any more.
+    let manifest = manifest
+        .split("{testing}")
+        .map(|part| part.replace("{api}", &format!("{{ {source} }}")))
+        .collect::<Vec<_>>()
+        .join(&format!("{{ {source}, features = [\"testing\"] }}"));
     let readme = README
         .replace("{more}", variant.settings())
         .replace("{name}", name)

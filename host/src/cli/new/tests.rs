@@ -23,7 +23,7 @@ fn a_name_must_suit_the_host_and_cargo() {
 
 #[test]
 fn a_manifest_is_toml_whatever_the_path() {
-    let path = "/tmp/a \"quoted\" {name} \\ größe\t{testing}";
+    let path = "/tmp/a \"quoted\" {name} \\ größe\t{testing} {api}";
     for variant in [Variant::Collector, Variant::Events, Variant::Minimal] {
         let files = files("tcp-states", variant, &Api::At(path.to_owned()));
         let manifest: toml::Table = toml::from_str(&files[0].1).unwrap();
