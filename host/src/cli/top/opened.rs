@@ -21,16 +21,64 @@ pub(super) enum Part {
     Log,
 }
 
+/// What is known of a stream.
+#[derive(Default)]
+pub(super) struct Lines {
+    /// Of a snapshot, the last batch as a table.
+    pub(super) lines: VecDeque<String>,
+    pub(super) of_events: bool,
+    /// Lines above those that are shown; of events, below them, and 0 follows the stream.
+    row: usize,
+    /// First column that is shown.
+    column: usize,
+}
+
+impl Lines {
+    fn take(&mut self, batch: &Batch) {
+        let text = table::batch(batch);
+        self.of_events = batch.stream.schema.kind == StreamKind::Event;
+        if !self.of_events {
+            self.lines = text.lines().map(str::to_owned).collect();
+            return;
+        }
+        let before = self.lines.len();
+        self.lines.push_back(timestamp(batch.wall));
+        self.lines.extend(text.lines().map(str::to_owned));
+        let more = self.lines.len() - before;
+        self.lines.drain(..self.lines.len().saturating_sub(LINES));
+        if self.row > 0 {
+            self.row = (self.row + more).min(self.lines.len().saturating_sub(1)); // stays put
+        }
+    }
+
+    /// Row and column, within what there is now: a table may have shrunk.
+    pub(super) fn scroll(&self) -> (usize, usize) {
+        // The head of a table stays, and one line at least is seen.
+        let most = self.lines.len().saturating_sub(if self.of_events { 1 } else { 2 });
+        let width = || self.lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+        let column = match self.column {
+            0 => 0,
+            column => column.min(width().saturating_sub(1)),
+        };
+        (self.row.min(most), column)
+    }
+
+    fn scroll_by(&mut self, down: isize, right: isize) {
+        let (row, column) = self.scroll();
+        let down = if self.of_events { -down } else { down };
+        self.row = row.saturating_add_signed(down);
+        self.column = column.saturating_add_signed(right);
+        (self.row, self.column) = self.scroll();
+    }
+}
+
 pub(super) struct Opened {
     /// Its name.
     pub(super) collector: String,
     pub(super) part: Part,
-    /// Each stream's lines; of a snapshot, the last batch as a table.
-    streams: BTreeMap<String, VecDeque<String>>,
+    streams: BTreeMap<String, Lines>,
     /// Number of the stream that is shown.
     stream: usize,
-    /// First line and column of it that are shown.
-    pub(super) scroll: (usize, usize),
     pub(super) log: VecDeque<String>,
     /// Lines of the log below those that are shown; 0 follows it.
     pub(super) log_back: usize,
@@ -43,7 +91,6 @@ impl Opened {
             part,
             streams: BTreeMap::new(),
             stream: 0,
-            scroll: (0, 0),
             log: VecDeque::new(),
             log_back: 0,
         }
@@ -56,17 +103,7 @@ impl Opened {
     }
 
     pub(super) fn take_batch(&mut self, batch: &Batch) {
-        let lines = self.streams.entry(batch.stream.topic.clone()).or_default();
-        let text = table::batch(batch);
-        if batch.stream.schema.kind == StreamKind::Event {
-            lines.push_back(timestamp(batch.wall));
-        } else {
-            lines.clear();
-        }
-        lines.extend(text.lines().map(str::to_owned));
-        if batch.stream.schema.kind == StreamKind::Event {
-            lines.drain(..lines.len().saturating_sub(LINES));
-        }
+        self.streams.entry(batch.stream.topic.clone()).or_default().take(batch);
     }
 
     pub(super) fn take_log(&mut self, line: LogLine) {
@@ -89,7 +126,7 @@ impl Opened {
     }
 
     /// The lines of a stream; `None` if nothing has come yet.
-    pub(super) fn lines(&self, topic: &str) -> Option<&VecDeque<String>> {
+    pub(super) fn lines(&self, topic: &str) -> Option<&Lines> {
         self.streams.get(topic)
     }
 
@@ -98,7 +135,7 @@ impl Opened {
         let count = state_topics.max(1);
         let by = if forward { 1 } else { count - 1 };
         self.stream = (self.stream.min(count - 1) + by) % count;
-        self.scroll = (0, 0);
+        self.streams.values_mut().for_each(|lines| (lines.row, lines.column) = (0, 0));
     }
 
     /// Scrolls what is shown by lines and columns.
@@ -108,12 +145,8 @@ impl Opened {
             self.log_back = self.log_back.saturating_add_signed(-down).min(most);
             return;
         }
-        let lines = state_topic.and_then(|topic| self.lines(topic));
-        let length = lines.map_or(0, VecDeque::len);
-        let width = lines.into_iter().flatten().map(|line| line.chars().count()).max().unwrap_or(0);
-        let (row, column) = self.scroll;
-        // The head stays, and one line at least is seen.
-        let row = row.saturating_add_signed(down).min(length.saturating_sub(2));
-        self.scroll = (row, column.saturating_add_signed(right).min(width.saturating_sub(1)));
+        if let Some(lines) = state_topic.and_then(|topic| self.streams.get_mut(topic)) {
+            lines.scroll_by(down, right);
+        }
     }
 }

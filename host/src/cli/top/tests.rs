@@ -1,5 +1,7 @@
 //! What is shown of what is known, without an agent or a terminal.
 
+mod opened;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -54,7 +56,8 @@ fn knowing(collectors: Vec<Collector>) -> State {
 
 /// A batch with a text key and floats, some of them missing.
 fn batch(topic: &str, keys: Option<(&str, &[&str])>, floats: &[(&str, &[Option<f64>])]) -> Batch {
-    let name = topic.strip_prefix("metrics.").unwrap_or(topic);
+    let (of, name) = topic.split_once('.').unwrap();
+    let kind = if of == "events" { StreamKind::Event } else { StreamKind::Snapshot };
     let collector: Arc<str> = name.split('.').next().unwrap_or(name).into();
     let schema = |name, role, value| ColumnSchema {
         unit: "1".into(),
@@ -84,12 +87,7 @@ fn batch(topic: &str, keys: Option<(&str, &[&str])>, floats: &[(&str, &[Option<f
         topic: topic.to_owned(),
         declared: columns.len(),
         derived: Vec::new(),
-        schema: StreamSchema {
-            name: String::new(),
-            kind: StreamKind::Snapshot,
-            description: String::new(),
-            columns,
-        },
+        schema: StreamSchema { name: String::new(), kind, description: String::new(), columns },
     };
     let read = Read {
         generation: 1,

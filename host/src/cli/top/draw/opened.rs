@@ -1,5 +1,7 @@
 //! One collector: its state in full, a stream, and its log.
 
+use std::collections::VecDeque;
+
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -112,29 +114,45 @@ fn stream(frame: &mut Frame, area: Rect, state: &State, opened: &Opened) {
         return frame.render_widget(line, area);
     };
     let head = format!("Stream {number} of {count}: {}", plain(&topic));
-    let mut lines = vec![Line::styled(head, state.palette.title())];
-    let (row, column) = opened.scroll;
+    let head = |back: usize| Line::styled(head + &lines_back(back), state.palette.title());
+    let Some(known) = opened.lines(&topic) else {
+        let lines = vec![head(0), Line::raw("nothing has come yet")];
+        return frame.render_widget(Paragraph::new(lines), area);
+    };
+    let room = usize::from(area.height).saturating_sub(1);
+    let (row, column) = known.scroll();
     let cut = |line: &String| Line::raw(line.chars().skip(column).collect::<String>());
-    match opened.lines(&topic) {
-        None => lines.push(Line::raw("nothing has come yet")),
-        Some(table) => {
-            let room = usize::from(area.height).saturating_sub(2);
-            lines.extend(table.front().map(cut)); // its head stays
-            lines.extend(table.iter().skip(1 + row).take(room).map(cut));
-        }
+    let mut lines = Vec::new();
+    if known.of_events {
+        lines.push(head(row));
+        lines.extend(before_last(&known.lines, row, room).map(cut));
+    } else {
+        lines.push(head(0));
+        lines.extend(known.lines.front().map(cut)); // its head stays
+        lines.extend(known.lines.iter().skip(1 + row).take(room.saturating_sub(1)).map(cut));
     }
     frame.render_widget(Paragraph::new(lines), area);
 }
 
+fn lines_back(back: usize) -> String {
+    if back == 0 { String::new() } else { format!(", {back} lines back") }
+}
+
+/// As many lines as there is room for, the last of them so many before the last of all.
+fn before_last(
+    lines: &VecDeque<String>,
+    back: usize,
+    room: usize,
+) -> impl Iterator<Item = &String> {
+    let end = lines.len().saturating_sub(back);
+    lines.iter().take(end).skip(end.saturating_sub(room))
+}
+
 fn log(frame: &mut Frame, area: Rect, state: &State, opened: &Opened) {
-    let back = match opened.log_back {
-        0 => String::new(),
-        back => format!(", {back} lines back"),
-    };
-    let mut lines = vec![Line::styled(format!("Log{back}"), state.palette.title())];
+    let head = format!("Log{}", lines_back(opened.log_back));
+    let mut lines = vec![Line::styled(head, state.palette.title())];
     let room = usize::from(area.height.saturating_sub(1));
-    let end = opened.log.len().saturating_sub(opened.log_back);
-    let shown = opened.log.iter().take(end).skip(end.saturating_sub(room));
+    let shown = before_last(&opened.log, opened.log_back, room);
     lines.extend(shown.map(|line| Line::raw(line.clone())));
     frame.render_widget(Paragraph::new(lines), area);
 }
