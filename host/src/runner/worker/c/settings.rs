@@ -20,7 +20,8 @@ pub(super) struct Asked {
 
 #[derive(Default)]
 struct State {
-    paths: BTreeSet<String>,
+    /// What was asked for, key by key: one in quotes may have a dot.
+    paths: BTreeSet<Vec<String>>,
     /// All of them were asked for at once.
     whole: bool,
     /// The first value that is not what was asked for: its path, and why.
@@ -52,21 +53,16 @@ impl Asked {
         self.finish()
     }
 
-    /// An error if there is a key that was not asked for.
+    /// An error if there is a key that was not asked for, or no table where one should be.
     pub(super) fn finish(&self) -> Result<(), Failure> {
         let state = self.state();
         let Value::Object(settings) = &self.settings else { return Ok(()) };
         if state.whole {
             return Ok(());
         }
-        let Some((path, key)) = unknown(settings, "", &state.paths) else { return Ok(()) };
-        let known: Vec<&str> =
-            state.paths.iter().map(|path| path.rsplit('.').next().unwrap_or(path)).collect();
-        let hint = match known.as_slice() {
-            [] => "it has no settings".to_owned(),
-            known => suggestion(&key, known),
-        };
-        Err(Failure::Settings { path, message: format!("unknown key `{key}`; {hint}") })
+        misfit(settings, &[], &state.paths).map_or(Ok(()), |(path, message)| {
+            Err(Failure::Settings { path: path.join("."), message })
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -81,7 +77,7 @@ impl Asked {
         read: impl FnOnce(&Value) -> Option<T>,
     ) -> Option<T> {
         let mut state = self.state();
-        state.paths.insert(path.to_owned());
+        state.paths.insert(path.split('.').map(str::to_owned).collect());
         let mut value = &self.settings;
         for key in path.split('.') {
             value = value.get(key)?;
@@ -95,26 +91,37 @@ impl Asked {
     }
 }
 
-/// The first key that is in none of the paths: its path, and itself.
-fn unknown(
-    settings: &Map<String, Value>,
-    before: &str,
-    paths: &BTreeSet<String>,
-) -> Option<(String, String)> {
-    settings.iter().find_map(|(key, value)| {
-        let path = if before.is_empty() { key.clone() } else { format!("{before}.{key}") };
+/// The first key of a table that does not fit what was asked for: its path, and why.
+fn misfit(
+    table: &Map<String, Value>,
+    before: &[String],
+    asked: &BTreeSet<Vec<String>>,
+) -> Option<(Vec<String>, String)> {
+    table.iter().find_map(|(key, value)| {
+        let path = [before, std::slice::from_ref(key)].concat();
+        if asked.contains(&path) {
+            return None;
+        }
+        let is_table = asked.iter().any(|known| known.starts_with(&path));
         match value {
-            _ if paths.contains(&path) => None,
-            Value::Object(table) if paths.iter().any(|known| is_below(known, &path)) => {
-                unknown(table, &path, paths)
-            }
-            _ => Some((path, key.clone())),
+            Value::Object(table) if is_table => misfit(table, &path, asked),
+            other if is_table => Some((path, format!("expected a table, found {other}"))),
+            _ => Some((path, format!("unknown key `{key}`; {}", hint(key, before, asked)))),
         }
     })
 }
 
-fn is_below(path: &str, table: &str) -> bool {
-    path.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))
+/// The right key, of those that were asked for in the same table.
+fn hint(key: &str, table: &[String], asked: &BTreeSet<Vec<String>>) -> String {
+    let known: BTreeSet<&str> = asked
+        .iter()
+        .filter_map(|path| path.strip_prefix(table)?.first())
+        .map(String::as_str)
+        .collect();
+    match Vec::from_iter(known).as_slice() {
+        [] => "it has no settings".to_owned(),
+        known => suggestion(key, known),
+    }
 }
 
 /// # Safety
@@ -221,8 +228,8 @@ mod tests {
         };
         let near = "unknown key `exlude`; did you mean `exclude`?";
         assert_eq!(outcome(r#"{"exlude": "a"}"#, ask), wrong("exlude", near));
-        let deep = outcome(r#"{"deep": {"off": true}}"#, ask).unwrap_err();
-        assert_eq!(deep.0, "deep.off");
+        let deep = wrong("deep.off", "unknown key `off`; known are on");
+        assert_eq!(outcome(r#"{"deep": {"off": true}}"#, ask), deep);
         let none = wrong("a", "unknown key `a`; it has no settings");
         assert_eq!(outcome(r#"{"a": 1}"#, |_| {}), none);
         // SAFETY: the settings live as long as the call, and each name and text ends with NUL.
@@ -230,6 +237,21 @@ mod tests {
             assert_eq!(CStr::from_ptr(json(settings)), cr#"{"a": 1}"#);
         };
         assert_eq!(outcome(r#"{"a": 1}"#, whole), Ok(()));
+    }
+
+    #[test]
+    fn a_key_of_one_table_is_none_of_another() {
+        // SAFETY: the settings live as long as the call, and the name ends with NUL.
+        let ask = |settings| unsafe {
+            assert_eq!(flag(settings, c"deep.on".as_ptr(), 0), 0);
+        };
+        let error = wrong("on", "unknown key `on`; known are deep");
+        assert_eq!(outcome(r#"{"on": true}"#, ask), error);
+        let error = wrong("deep.on", "unknown key `deep.on`; did you mean `deep`?");
+        assert_eq!(outcome(r#"{"deep.on": true}"#, ask), error);
+        let error = wrong("deep", "expected a table, found 5");
+        assert_eq!(outcome(r#"{"deep": 5}"#, ask), error);
+        assert_eq!(outcome(r#"{"deep": {}}"#, ask), Ok(()));
     }
 
     #[test]
