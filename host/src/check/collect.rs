@@ -38,7 +38,7 @@ pub(super) fn checks(observed: &Observed, kind: Kind, plan: Plan) -> Vec<Check> 
             "collect.allocations",
             "a plugin has an allocator of its own, which nobody outside can count; see collect.memory",
         ),
-        log(observed),
+        log(observed, kind, plan),
     ]);
     checks.extend(stop(observed));
     checks
@@ -58,7 +58,11 @@ fn outcome(observed: &Observed, kind: Kind, plan: Plan) -> Check {
     }
     if observed.failed > 0 {
         let errors: Vec<&str> = observed.errors.iter().map(String::as_str).take(3).collect();
-        let found = format!("{} of {done} rounds: {}", observed.failed, errors.join("; "));
+        let failed = match kind {
+            Kind::Polled => format!("{} of {done} rounds", observed.failed),
+            Kind::Events => format!("{} batches", observed.failed),
+        };
+        let found = format!("{failed}: {}", errors.join("; "));
         let mend = "report what can't be read by out.partial(…), and deliver the rest";
         problems.push(Check::fail(ID, found, mend));
     }
@@ -291,15 +295,19 @@ pub(super) fn processes(strays: &[String]) -> Check {
     strays::found(ID, strays).unwrap_or_else(|| Check::pass(ID, "none was left running"))
 }
 
-/// Lines of a trial; more is warned of.
+/// Lines of a trial, and of what an event source is listened to; more is warned of.
 const MANY_LINES: u32 = 20;
 
-fn log(observed: &Observed) -> Check {
+fn log(observed: &Observed, kind: Kind, plan: Plan) -> Check {
     const ID: &str = "collect.log";
     let rounds = observed.rounds.len() as u32;
     let (first, later) = (observed.trial_lines, observed.log_lines);
-    let found = format!("{first} lines in its trial, {later} in {rounds} rounds");
-    if first > MANY_LINES || rounds >= 4 && later >= rounds / 2 {
+    let (time, many) = match kind {
+        Kind::Polled => (format!("{rounds} rounds"), rounds >= 4 && later >= rounds / 2),
+        Kind::Events => (humantime::format_duration(plan.listen).to_string(), later > MANY_LINES),
+    };
+    let found = format!("{first} lines in its trial, {later} in {time}");
+    if first > MANY_LINES || many {
         let example = observed.logged.first().map_or("", String::as_str);
         let found = format!("{found}, such as: {example}");
         return Check::warn(ID, found, "say a thing once, when it changes");
@@ -339,6 +347,24 @@ mod tests {
         assert_eq!(percentile(&times, 0.99), Duration::from_millis(100));
         assert_eq!(percentile(&times[..1], 0.99), Duration::from_millis(1));
         assert_eq!(percentile(&[], 0.5), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_event_source_that_floods_the_log_is_warned_of_and_its_bad_batches_are_no_rounds() {
+        use crate::check::report::Outcome;
+        let plan =
+            Plan { rounds: 1, listen: Duration::from_secs(2), until: tokio::time::Instant::now() };
+        let mut observed = Observed::new(Duration::ZERO);
+        observed.log_lines = MANY_LINES;
+        assert_eq!(log(&observed, Kind::Events, plan).outcome, Outcome::Pass);
+        observed.log_lines += 1;
+        let warned = log(&observed, Kind::Events, plan);
+        assert_eq!(warned.outcome, Outcome::Warn);
+        assert!(warned.findings[0].found.starts_with("0 lines in its trial, 21 in 2s, such as: "));
+        observed.failed = 5;
+        observed.errors.insert("bad batch".to_owned());
+        let found = outcome(&observed, Kind::Events, plan).findings.remove(0).found;
+        assert_eq!(found, "5 batches: bad batch");
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub(super) struct Observed {
     pub(super) sandbox: Option<Sandbox>,
     pub(super) streams: Vec<Seen>,
     pub(super) rounds: Vec<Round>,
-    /// Rounds that failed and left the instance usable, the trial's included.
+    /// Rounds that failed and left the instance usable, the trial's included; of an event source
+    /// bad batches.
     pub(super) failed: u32,
     /// What they, partial rounds and log lines said.
     pub(super) errors: BTreeSet<String>,
@@ -82,7 +83,7 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    fn new(first: Duration) -> Self {
+    pub(super) fn new(first: Duration) -> Self {
         Self {
             trial: Trial::Passed,
             first,
@@ -218,7 +219,11 @@ impl Session {
                 return;
             }
             progress(round);
-            if let Err(failure) = self.round(round, round > plan.rounds / 2).await {
+            let failed = self.observed.failed;
+            let outcome = self.round(round, round > plan.rounds / 2).await;
+            // However many of its batches are bad, one round failed.
+            self.observed.failed = self.observed.failed.min(failed + 1);
+            if let Err(failure) = outcome {
                 self.observed.ended = Some((round, failure));
                 return;
             }
