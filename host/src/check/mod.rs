@@ -80,6 +80,8 @@ impl Bench<'_> {
                 report.manifest = Some(image.manifest.clone());
                 file::admitted(&mut report, &image, signed_by.as_ref(), self.trust);
                 let mut spec = (self.spec)(&image.manifest)?;
+                // Whatever the configuration says: nobody trusts it yet.
+                spec.sandbox = true;
                 // Whether it needs each is looked at below.
                 spec.allow.clone_from(&image.manifest.capabilities);
                 self.run(&mut report, &mut image, &spec).await;
