@@ -36,6 +36,7 @@ pub(crate) use output::note_output;
 use reload::Reload;
 pub(crate) use reload::serve as serve_reloads;
 pub(crate) use report::{Check, Outcome, Report};
+use settings::Asked;
 pub(crate) use strays::Strays;
 
 /// How much is tried.
@@ -49,6 +50,8 @@ pub(crate) struct Effort {
     pub(crate) time: Duration,
 }
 
+/// Why something is not tried.
+const NO_TIME: &str = "there was no time left";
 /// How long an event source is listened to, and how long in a trial of a capability.
 const LISTEN: Duration = Duration::from_secs(2);
 const LISTEN_BRIEFLY: Duration = Duration::from_millis(500);
@@ -96,6 +99,7 @@ impl Bench<'_> {
     async fn run(&self, report: &mut Report, image: &mut Image, spec: &CollectorSpec) {
         let start = Instant::now();
         let Effort { rounds, reloads, time } = self.effort;
+        let until = start + time;
         let kind = image.manifest.kind;
         let plan = Plan { rounds, listen: LISTEN, until: start + time / 2 };
         let say = |what: &str, number: u32, of: u32| {
@@ -108,7 +112,8 @@ impl Bench<'_> {
             Trial::Rejected(_) => return,
             Trial::NotCreated(failure) => {
                 report.settings_refused = is_refusal(failure, spec);
-                report.add_all(settings::checks(self.services, image, spec).await);
+                let asked = Asked { services: self.services, image, spec, until };
+                report.add_all(asked.checks(report.settings_refused).await);
                 return;
             }
             Trial::Passed => {}
@@ -117,7 +122,8 @@ impl Bench<'_> {
         report.add_all(collect::checks(&observed, kind, plan));
         report.add(collect::processes(&self.strays.end().await));
         (self.progress)("settings");
-        report.add_all(settings::checks(self.services, image, spec).await);
+        let asked = Asked { services: self.services, image, spec, until };
+        report.add_all(asked.checks(false).await);
         if let Some((_, failure)) = &observed.ended {
             let why = format!("not tried, since it ended in its rounds: {failure}");
             report.add_all(reload::skipped(&why));
@@ -125,12 +131,11 @@ impl Bench<'_> {
             return;
         }
         (self.progress)("sandbox");
-        let few =
-            Plan { rounds: FEW_ROUNDS.min(rounds), listen: LISTEN_BRIEFLY, until: start + time };
+        let few = Plan { rounds: FEW_ROUNDS.min(rounds), listen: LISTEN_BRIEFLY, until };
         report.add_all(sandbox::checks(self.services, image, spec, &observed, few).await);
         self.strays.end().await; // told of above
         let of_reloads = |load| say("reload", load, reloads);
-        let reload = Reload { image, spec, reloads, until: start + time, strays: self.strays };
+        let reload = Reload { image, spec, reloads, until, strays: self.strays };
         report.add_all(reload.checks(self.services, &of_reloads).await);
     }
 }

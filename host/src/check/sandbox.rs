@@ -3,7 +3,9 @@
 //! fresh process with other capabilities.
 
 use dropsonde_plugin_api::abi::Capability;
+use tokio::time::Instant;
 
+use super::NO_TIME;
 use super::observe::{Observed, Plan, Trial, observe};
 use super::report::Check;
 use crate::admission::Image;
@@ -46,6 +48,10 @@ struct Trials<'a> {
 }
 
 impl Trials<'_> {
+    fn is_late(&self) -> bool {
+        Instant::now() > self.plan.until
+    }
+
     async fn with(&self, allow: Vec<Capability>) -> Observed {
         let mut spec = self.spec.clone();
         spec.allow = allow;
@@ -68,6 +74,10 @@ impl Trials<'_> {
         let mut needs = Vec::new();
         let mut problems = Vec::new();
         for taken in &asked {
+            if self.is_late() {
+                problems.push(Check::skip(ID, NO_TIME));
+                break;
+            }
             let rest = asked.iter().copied().filter(|other| other != taken).collect();
             let without = self.with(rest).await;
             let name = taken.name();
@@ -93,6 +103,9 @@ impl Trials<'_> {
         if denials(usual).is_empty() {
             return Check::pass(ID, format!("nothing{not_in_force}"));
         }
+        if self.is_late() {
+            return Check::skip(ID, NO_TIME);
+        }
         // What comes now and then would seem to be cured by anything.
         let asked = self.image.manifest.capabilities.clone();
         let denied = denials(&self.with(asked.clone()).await);
@@ -100,6 +113,11 @@ impl Trials<'_> {
             return Check::pass(ID, format!("nothing that comes again{not_in_force}"));
         };
         for capability in Capability::ALL {
+            if self.is_late() {
+                let found =
+                    format!("{example}; which capability allows it is not known: {NO_TIME}");
+                return Check::warn(ID, found, "give it more by --time");
+            }
             if asked.contains(&capability)
                 || !is_cured(&denied, &self.as_if_asked(capability).await)
             {
