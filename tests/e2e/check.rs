@@ -1,17 +1,17 @@
 //! `dropsonde check`: the bundled plugins pass it, and each fault is found under its id.
 
+mod ends;
+mod settings;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use dropsonde_tests::{
-    BUNDLED, PATIENCE, binary, fixture, plugin, replace_bytes, wait_for, workspace,
-};
+use dropsonde_tests::{BUNDLED, binary, fixture, plugin, replace_bytes, workspace};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::c_plugins::compile;
-use crate::limits::has_cgroup;
 
 /// With few rounds; those of `arguments` come later and win.
 fn command(files: &[&Path], arguments: &[&str]) -> Command {
@@ -224,20 +224,6 @@ fn what_a_plugin_does_to_the_process_that_it_shares_is_found() {
 }
 
 #[test]
-fn the_time_that_is_given_is_kept() {
-    let arguments = ["--rounds", "100000", "--time", "500ms", "--reloads", "250"];
-    let found = faulty("", 1, &arguments);
-    found.came_out("pass", "collect.outcome", "rounds in the time that there was, of 100000");
-    // All that was asked for would take minutes.
-    assert!(
-        found.json["seconds"].as_f64() < Some(PATIENCE.as_secs_f64()),
-        "{}",
-        found.json["seconds"]
-    );
-    assert_eq!(found.code, Some(0));
-}
-
-#[test]
 fn who_floods_the_log_is_warned_of_whether_it_logs_or_prints() {
     faulty("log_flood", 1, &[]).came_out("warn", "collect.log", "say a thing once");
     let printing = faulty("print_flood", 3, &[]);
@@ -260,29 +246,6 @@ fn on_threads_too_it_writes_and_ends_nothing_outside() {
 }
 
 #[test]
-fn a_load_that_does_not_come_back_fails_though_the_time_is_over() {
-    let mut command =
-        faulty_command("stop_on_thread", 1, &["--rounds", "5", "--reloads", "3", "--time", "3s"]);
-    let found = Found::by(command.env("DROPSONDE__DEFAULTS__DEADLINE", "500ms"));
-    found.fails("reload.outcome", "load 1: deadline 500ms exceeded");
-}
-
-#[test]
-fn processes_that_are_left_running_are_found_and_ended() {
-    let found = faulty("leave_process", 1, &["--rounds", "5", "--reloads", "3"]);
-    found.fails("reload.left", "left 3 processes running, such as `sleep`");
-    if has_cgroup("pids") {
-        // What a runner leaves in it ends with its cgroup.
-        found.came_out("pass", "collect.processes", "none was left running");
-    } else {
-        found.fails("collect.processes", "left 5 processes running, such as `sleep`");
-    }
-    let running = fs::read_dir("/proc").unwrap().flatten();
-    let running = running.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    assert!(!running.into_iter().any(|command| command == b"sleep\x003600.5\0"));
-}
-
-#[test]
 fn a_bare_name_in_the_working_directory_is_found() {
     let (directory, path) = file(&fs::read(fixture("steady_v1")).unwrap());
     let mut command = Command::new(binary());
@@ -290,25 +253,6 @@ fn a_bare_name_in_the_working_directory_is_found() {
     let found = Found::by(command.current_dir(directory.path()));
     found.came_out("pass", "file.read", "bytes");
     assert_ne!(found.code, Some(66));
-}
-
-#[test]
-fn a_signal_ends_it_and_leaves_nothing_in_the_temporary_directory() {
-    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
-        let directory = tempfile::tempdir().unwrap();
-        let mut command = faulty_command("hang", 1, &[]);
-        command.env("TMPDIR", directory.path()).stdout(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let collectors = || {
-            let mut scratch = fs::read_dir(directory.path()).unwrap().flatten();
-            scratch.any(|entry| entry.path().join("collectors").exists()).then_some(())
-        };
-        wait_for("a runner's state directory", collectors);
-        let pid = child.id().to_string();
-        Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "{signal}");
-    }
 }
 
 /// `DF_1_NODELETE` of elf(5), set in the dynamic section.
@@ -336,26 +280,6 @@ fn capabilities_that_are_not_needed_and_those_that_lack_are_told_apart() {
     assert!(text.contains("add Network to capabilities"), "{text}");
     let needed = faulty("start_program", 1, &[]);
     needed.came_out("pass", "sandbox.needed", "`exec`: without it failed: ");
-}
-
-#[test]
-fn keys_counters_and_settings_are_looked_at() {
-    let directory = tempfile::tempdir().unwrap();
-    let fault = directory.path().join("fault");
-    let nonsense = |text: &str| {
-        fs::write(&fault, text).unwrap();
-        let settings = format!("fault_file = \"{}\"", fault.display());
-        Found::of(&fixture("nonsense"), &["--settings", &settings])
-    };
-    nonsense("same_key_twice").fails("streams.key", "two records with the same keys");
-    nonsense("backwards").fails("collect.counters", "`count` of the main stream fell");
-    let good = nonsense("");
-    assert_eq!(good.ids("fail"), [""; 0]);
-    good.came_out("pass", "settings.type", "refused by name: `fault_file`");
-    good.came_out("pass", "settings.unknown", "refused by its name");
-    let without = Found::of(&fixture("nonsense"), &[]);
-    without.fails("trial.create", "missing field `fault_file`");
-    without.came_out("pass", "settings.default", "it needs some, and says so");
 }
 
 #[test]
@@ -390,25 +314,6 @@ fn a_plugin_in_c_passes_and_what_pins_one_in_cpp_is_named() {
     // As dropsonde.h has it for C++: nothing is there to bind.
     let found = Found::of(&compile_alone(), &["--reloads", "3"]);
     assert_eq!((found.ids("fail"), found.ids("warn")), (vec![], vec![]), "{:#}", found.json);
-}
-
-#[test]
-fn settings_and_the_collector_come_from_a_configuration_too() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("dropsonde.toml");
-    let text = "[collectors.one]\nplugin = \"faulty\"\n\
-                [collectors.two]\nplugin = \"faulty\"\n[collectors.two.settings]\nfault = \"error\"\n";
-    fs::write(&path, text).unwrap();
-    let with = |name: &str| {
-        let arguments = ["--config", path.to_str().unwrap(), "--collector", name];
-        check(&[&fixture("faulty")], &arguments)
-    };
-    assert_eq!(with("one").status.code(), Some(0));
-    assert_eq!(with("two").status.code(), Some(1));
-    let unknown = with("too");
-    assert_eq!(unknown.status.code(), Some(78));
-    let text = String::from_utf8_lossy(&unknown.stderr).into_owned();
-    assert!(text.contains("there is no collector `too`; did you mean `two`?"), "{text}");
 }
 
 #[test]

@@ -37,21 +37,24 @@ impl Strays {
         while !self.running().is_empty() && Instant::now() < by {
             sleep(LOOK).await;
         }
-        let mut names = BTreeMap::new();
-        for _ in 0..MAX_LOOKS {
-            let killed = self.kill();
-            if killed.is_empty() {
-                break;
-            }
-            names.extend(killed);
+        let mut hunt = Hunt::default();
+        while hunt.goes_on(self) {
             sleep(LOOK).await;
         }
-        names.into_values().collect()
+        hunt.killed.into_values().collect()
+    }
+
+    /// Kills what is left, runners included. Blocks: for milliseconds as a rule, a second at most.
+    pub(crate) fn kill_all(&self) {
+        let mut hunt = Hunt::default();
+        while hunt.goes_on(self) {
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Kills the children that are running now; their numbers and names. Those that it killed
     /// are zombies until this process ends.
-    pub(crate) fn kill(&self) -> Vec<(i32, String)> {
+    fn kill(&self) -> Vec<(i32, String)> {
         let running = self.running();
         for pid in running.iter().filter_map(|child| Pid::from_raw(child.pid)) {
             let _ = kill_process(pid, Signal::KILL); // it may have ended
@@ -63,6 +66,27 @@ impl Strays {
         let mut all = children(getpid());
         all.retain(|child| !child.is_over && !self.others.contains(&child.pid));
         all
+    }
+}
+
+/// Looks again and again: what those that were killed had started falls to this process only once
+/// they are gone.
+#[derive(Default)]
+struct Hunt {
+    killed: BTreeMap<i32, String>,
+    looks: u32,
+    /// Looks since one found something: a single one may miss what changes its parent meanwhile.
+    in_vain: u32,
+}
+
+impl Hunt {
+    /// Looks once more; false if that was the last time.
+    fn goes_on(&mut self, strays: &Strays) -> bool {
+        let killed = strays.kill();
+        self.looks += 1;
+        self.in_vain = if killed.is_empty() { self.in_vain + 1 } else { 0 };
+        self.killed.extend(killed);
+        self.in_vain < 2 && self.looks < MAX_LOOKS
     }
 }
 

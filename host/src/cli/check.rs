@@ -104,7 +104,7 @@ fn checked(args: &Args) -> Result<ExitCode, ExitCode> {
         }
     });
     drop(runtime); // and with it the runners
-    strays.kill();
+    strays.kill_all();
     let reports = reports?;
     if args.json {
         let plugins: Vec<_> = reports.iter().map(Report::json).collect();
