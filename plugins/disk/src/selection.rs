@@ -86,10 +86,11 @@ impl Selection {
         let physical_types = mounts::physical_types(&filesystems);
         let (mut mounts, malformed) = mounts::parse(&self.mounts_text);
         mounts::mark_prompt(&mut mounts, self.answers);
+        mounts.retain(|mount| self.filter.shows(mount, &physical_types));
+        // Of what is left: where one mount of a device is excluded, another shows its room.
         if self.filter.is_default() {
             mounts::leave_out_binds(&mut mounts);
         }
-        mounts.retain(|mount| self.filter.shows(mount, &physical_types));
         let path = self.mounts_file.path().display();
         let malformed = malformed.iter().map(|line| format!("{path}: line {line}: malformed"));
         let partial: Vec<String> = malformed.chain(trouble).collect();

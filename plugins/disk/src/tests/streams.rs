@@ -111,6 +111,25 @@ fn the_settings_choose_the_mounts() {
 }
 
 #[test]
+fn a_device_one_mount_of_which_is_excluded_is_shown_by_another() {
+    let (_directory, root) = copy_of_fixture();
+    let path = format!("{root}/proc/self/mounts");
+    let text = fs::read_to_string(&path).unwrap()
+        + "/dev/sdz /var/lib/docker xfs rw 0 0\n/dev/sdz /docker xfs rw 0 0\n";
+    fs::write(&path, text).unwrap();
+    let shown = |excluded: Value| {
+        let mut settings = settings(&root);
+        settings["exclude_mounts"] = excluded;
+        let round = collector_with(settings, LONG, room).collect().unwrap();
+        let of_device = |row: &&serde_json::Map<String, Value>| row["device"] == "/dev/sdz";
+        let rows = round.rows("partitions").iter().filter(of_device);
+        rows.map(|row| row["mount_point"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(json!([])), ["/docker"]);
+    assert_eq!(shown(json!(["/docker"])), ["/var/lib/docker"]);
+}
+
+#[test]
 fn a_mount_that_can_not_be_asked_is_null_and_named() {
     let mut disk = collector_with(settings(&fixture()), LONG, |path| match path.to_str() {
         Some("/home") => Err(io::Error::from(io::ErrorKind::PermissionDenied)),
