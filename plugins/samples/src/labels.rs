@@ -19,7 +19,7 @@ impl Labels {
         if self.get(name).is_some() {
             return Err(Fault::LabelTwice(name.to_owned()));
         }
-        self.bytes += name.len() + value.len() + 4;
+        self.bytes += written_length(name, value);
         if self.bytes > MAX_LABELS {
             return Err(Fault::LongLabels);
         }
@@ -37,6 +37,7 @@ impl Labels {
                 return Ok(());
             }
             let (_, theirs) = self.pairs.swap_remove(position);
+            self.bytes -= written_length(name, &theirs);
             let mut renamed = format!("exported_{name}");
             while self.get(&renamed).is_some() {
                 renamed.insert_str(0, "exported_");
@@ -80,4 +81,9 @@ impl Labels {
         }
         text
     }
+}
+
+/// How many bytes a label takes: `name="value",`.
+fn written_length(name: &str, value: &str) -> usize {
+    name.len() + value.len() + 4
 }

@@ -65,6 +65,15 @@ fn own_labels_rename_or_give_way() {
 }
 
 #[test]
+fn a_label_that_is_renamed_counts_once() {
+    let mut labels = Labels::default();
+    labels.add("job", &"x".repeat(5000)).unwrap();
+    labels.add_own("job", "ours", false).unwrap();
+    assert!(labels.get("exported_job").is_some_and(|theirs| theirs.len() == 5000));
+    assert!(labels.add("more", &"x".repeat(5000)).is_err(), "it counts");
+}
+
+#[test]
 fn what_stands_in_a_refused_line_is_for_the_log_alone() {
     const SECRET: &str = "hunter2";
     let item = |sample: &str| format!(r#"[{{"metric": "a", {sample}}}]"#);
