@@ -121,6 +121,12 @@ fn what_a_command_leaves_running_neither_holds_up_the_round_nor_outlives_it() {
 }
 
 #[test]
+fn the_longest_timeout_that_can_be_set_is_waited_for() {
+    let round = shell("echo 'a 1'", json!({ "timeout": "36500days" })).collect().unwrap();
+    assert_eq!(round.row("samples", "metric", "a")["value"], 1.0);
+}
+
+#[test]
 fn a_flood_is_cut_off() {
     let round = shell("yes 'a 1'", json!({ "max_output": "64KiB" })).collect().unwrap();
     assert!(fault(&round).starts_with("`sh` wrote more than 64 KiB, and was killed"));
@@ -209,6 +215,7 @@ fn settings_that_can_not_be_are_refused() {
         (json!({ "command": ["a"], "timeout": 5 }), "expected a duration such as \"500ms\""),
         (json!({ "command": [""] }), "expected a program and its arguments"),
         (json!({ "command": ["a"], "timeout": "0s" }), "above 0"),
+        (json!({ "command": ["a"], "timeout": "400000000000years" }), "100 years at most"),
         (json!({ "command": ["a"], "max_output": "1GiB" }), "expected a size"),
         (json!({ "command": ["a"], "prefix": "a b" }), "no name of a metric"),
         (json!({ "command": ["a"], "format": "xml" }), "unknown variant `xml`"),

@@ -10,9 +10,12 @@ use serde::{Deserialize, Deserializer};
 
 use crate::names::{check_label, check_metric};
 
-/// A duration above 0: `"500ms"`, `"5s"`, `"1min"`.
+/// A duration above 0, 100 years at most: `"500ms"`, `"5s"`, `"1min"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
+
+/// Longest duration that means anything: clocks have room for it.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -31,8 +34,11 @@ impl Visitor<'_> for SpanText {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Span, E> {
         match humantime::parse_duration(text) {
-            Ok(duration) if !duration.is_zero() => Ok(Span(duration)),
-            Ok(_) => Err(E::custom("the duration must be above 0")),
+            Ok(duration) if duration.is_zero() => Err(E::custom("the duration must be above 0")),
+            Ok(duration) if duration > LONGEST => {
+                Err(E::custom("the duration must be 100 years at most"))
+            }
+            Ok(duration) => Ok(Span(duration)),
             Err(error) => {
                 Err(E::custom(format_args!("expected {}: {error}", &self as &dyn Expected)))
             }
