@@ -6,8 +6,9 @@
 //!
 //! A field is a metric `measurement_field`, or `measurement` if it is called `value`, as Telegraf
 //! shows them to Prometheus; tags are labels. Nothing says what counts up: the type is unknown.
-//! Text is no sample and is left out, and so are times. Of two samples of one series the later one
-//! counts. A line ends where it ends: text that holds a line break is refused, so that a quote
+//! Text is no sample and is left out, and so are times. Of two lines about one series the later one
+//! counts; of two fields of a line that become one name the first one does, and the other is
+//! refused. A line ends where it ends: text that holds a line break is refused, so that a quote
 //! which is not closed loses its own line only.
 
 use crate::fault::shown;
@@ -17,10 +18,11 @@ use crate::{Fault, Kind, Labels, Reading, Sample, ended_lines};
 pub(crate) fn read(bytes: &[u8]) -> Reading {
     let mut reading = Reading::default();
     for (number, line) in ended_lines(bytes) {
-        let taken = line
-            .and_then(take)
-            .and_then(|samples| samples.into_iter().try_for_each(|sample| reading.put(sample)));
-        if let Err(fault) = taken {
+        reading.begin_document();
+        let added = line.and_then(take).map(|samples| {
+            samples.into_iter().filter_map(|sample| reading.add(sample).err()).collect()
+        });
+        for fault in added.unwrap_or_else(|fault| vec![fault]) {
             reading.refuse(format_args!("line {number}"), fault);
         }
     }

@@ -2,11 +2,12 @@
 //!
 //! * Samples, one or an array of them: `{"metric": "queue_length", "labels": {"queue": "in"},
 //!   "type": "gauge", "help": "…", "unit": "…", "value": 3}`; only `metric` and `value` must be.
+//!   In an array one item with a `metric` is enough: the others are refused if they are no samples.
 //! * Any other document: each number in it is a sample, called by the keys that lead to it
 //!   (`{"pool": {"size": 4}}` is `pool_size`), in arrays by their index; true is 1, false 0. Text
 //!   and null are left out.
 //!
-//! Of more than one line, each may be a document of its own.
+//! Of more than one line, each may be a document of its own; a later one gives a series anew.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -42,7 +43,10 @@ fn each_line(bytes: &[u8], reading: &mut Reading) {
             Err(fault) => Err(fault),
         };
         match document {
-            Ok(document) => take(document, &format!("{place}, "), reading),
+            Ok(document) => {
+                reading.begin_document();
+                take(document, &format!("{place}, "), reading);
+            }
             Err(fault) => reading.refuse(place, fault),
         }
     }
@@ -51,16 +55,16 @@ fn each_line(bytes: &[u8], reading: &mut Reading) {
 /// `before` is what a place within begins with.
 fn take(document: Value, before: &str, reading: &mut Reading) {
     match document {
-        Value::Array(items) if items.iter().all(is_sample) => {
+        Value::Array(items) if items.iter().any(has_metric) => {
             for (index, item) in items.into_iter().enumerate() {
-                let added = one(item).and_then(|sample| reading.put(sample));
+                let added = one(item).and_then(|sample| reading.add(sample));
                 if let Err(fault) = added {
                     reading.refuse(format_args!("{before}item {}", index + 1), fault);
                 }
             }
         }
-        sample if is_sample(&sample) => {
-            if let Err(fault) = one(sample).and_then(|sample| reading.put(sample)) {
+        sample if has_metric(&sample) && sample.get("value").is_some() => {
+            if let Err(fault) = one(sample).and_then(|sample| reading.add(sample)) {
                 reading.refuse(format_args!("{before}the sample"), fault);
             }
         }
@@ -68,11 +72,8 @@ fn take(document: Value, before: &str, reading: &mut Reading) {
     }
 }
 
-fn is_sample(value: &Value) -> bool {
-    let has = |object: &Map<String, Value>| {
-        object.get("metric").is_some_and(Value::is_string) && object.contains_key("value")
-    };
-    value.as_object().is_some_and(has)
+fn has_metric(value: &Value) -> bool {
+    value.get("metric").is_some_and(Value::is_string)
 }
 
 #[derive(Deserialize)]
@@ -141,7 +142,7 @@ fn numbers(value: &Value, path: &mut String, before: &str, reading: &mut Reading
         leaf => {
             let Some(number) = number(leaf) else { return };
             let sample = Sample::new(&made_valid(path), Labels::default(), Kind::Unknown, number);
-            if let Err(fault) = sample.and_then(|sample| reading.put(sample)) {
+            if let Err(fault) = sample.and_then(|sample| reading.add(sample)) {
                 reading.refuse(format_args!("{before}a number"), fault);
             }
         }

@@ -22,7 +22,15 @@ pub struct Reading {
     /// The first of them, with the reason.
     faults: Vec<Refused>,
     /// Where a series stands, while it is read.
-    places: HashMap<String, usize>,
+    places: HashMap<String, Place>,
+    /// Which document is read, of a text that is several.
+    document: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    index: usize,
+    document: usize,
 }
 
 #[derive(Debug)]
@@ -130,26 +138,30 @@ impl Reading {
         self
     }
 
-    /// Adds a sample whose series may not be there yet.
-    pub(crate) fn add(&mut self, sample: Sample) -> std::result::Result<(), Fault> {
-        match self.places.get(&sample.series()) {
-            Some(_) => Err(Fault::SeriesTwice(shown(&sample.series()))),
-            None => self.put(sample),
-        }
+    /// What is added from here on is newer than what is there.
+    pub(crate) fn begin_document(&mut self) {
+        self.document += 1;
     }
 
-    /// Adds a sample; one of the same series, which is older, gives way.
-    pub(crate) fn put(&mut self, sample: Sample) -> std::result::Result<(), Fault> {
-        let series = sample.series();
-        let place = self.places.get(&series).and_then(|place| self.samples.get_mut(*place));
-        if let Some(there) = place {
-            *there = sample;
+    /// Adds a sample. One of the same series gives way if it is of an older document, and is the
+    /// one that counts if it is of the same.
+    pub(crate) fn add(&mut self, sample: Sample) -> std::result::Result<(), Fault> {
+        let (series, document) = (sample.series(), self.document);
+        if let Some(place) = self.places.get_mut(&series) {
+            if place.document == document {
+                return Err(Fault::SeriesTwice(shown(&series)));
+            }
+            place.document = document;
+            if let Some(older) = self.samples.get_mut(place.index) {
+                *older = sample;
+            }
             return Ok(());
         }
-        if self.samples.len() >= MAX_SAMPLES {
+        let index = self.samples.len();
+        if index >= MAX_SAMPLES {
             return Err(Fault::TooManySamples);
         }
-        self.places.insert(series, self.samples.len());
+        self.places.insert(series, Place { index, document });
         self.samples.push(sample);
         Ok(())
     }

@@ -41,6 +41,16 @@ fn of_one_series_the_later_sample_counts() {
 }
 
 #[test]
+fn fields_that_become_one_name_are_not_taken_for_each_other() {
+    let reading = Format::Influx.read(b"m a-b=1,a_b=2,c=3\nm a_b=4\n");
+    assert_eq!(super::shown(&reading), ["m_a_b unknown 4", "m_c unknown 3"]);
+    assert_eq!(reading.refused, 1);
+    let fault = "line 1: a series stands twice; the first one counts";
+    assert_eq!(reading.faults().unwrap(), fault);
+    assert_eq!(reading.texts().unwrap(), "line 1: \"m_a_b\"");
+}
+
+#[test]
 fn a_wrong_line_is_refused_for_itself_with_the_reason() {
     for (line, reason) in [
         ("a", "fields are written"),

@@ -58,6 +58,38 @@ fn each_line_may_be_a_document() {
 }
 
 #[test]
+fn an_item_that_is_no_sample_renames_no_other() {
+    let up = r#"{"metric": "up", "value": 1}"#;
+    for item in [r#"{"metric": "temp"}"#, r#"{"value": 1}"#, "5", "null"] {
+        for (text, place) in [(format!("[{up}, {item}]"), 2), (format!("[{item}, {up}]"), 1)] {
+            let reading = Format::Json.read(text.as_bytes());
+            assert_eq!((super::shown(&reading), reading.refused), (vec!["up unknown 1".into()], 1));
+            let faults = reading.faults().unwrap();
+            assert!(faults.starts_with(&format!("item {place}: it is no sample")), "{faults}");
+        }
+    }
+}
+
+#[test]
+fn keys_that_become_one_name_are_not_taken_for_each_other() {
+    let twice = "a series stands twice; the first one counts";
+    for (text, first, place) in [
+        (r#"{"a-b": 1, "a_b": 2}"#, "a_b unknown 1", "a number"),
+        (r#"{"a": {"b": 1}, "a_b": 2}"#, "a_b unknown 1", "a number"),
+        (r#"[{"metric":"a","value":1}, {"metric":"a","value":2}]"#, "a unknown 1", "item 2"),
+    ] {
+        let reading = Format::Json.read(text.as_bytes());
+        assert_eq!((super::shown(&reading), reading.refused), (vec![first.to_owned()], 1));
+        assert_eq!(reading.faults().unwrap(), format!("{place}: {twice}"));
+    }
+    // A later line says it anew.
+    assert_eq!(good("{\"a-b\":1}\n{\"a_b\":2}\n{\"a_b\":3}\n"), ["a_b unknown 3"]);
+    let reading = Format::Json.read(b"{\"a\":1}\n{\"a-\":2,\"a_\":3,\"a\":4}\n");
+    assert_eq!(super::shown(&reading), ["a unknown 4", "a_ unknown 2"]);
+    assert_eq!(reading.faults().unwrap(), format!("line 2, a number: {twice}"));
+}
+
+#[test]
 fn what_is_wrong_is_refused_for_itself_with_the_reason() {
     for (sample, reason) in [
         (r#"{"metric": "a b", "value": 1}"#, "no name of a metric"),
