@@ -1,6 +1,7 @@
 //! Records and the types that their fields may have.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::column::Column;
 use crate::schema::{StreamSchema, ValueType};
@@ -105,6 +106,7 @@ marks!(AttributeField: bool u8 u16 u32 u64 usize i8 i16 i32 i64 String &str Vec<
 
 impl KeyField for Cow<'_, str> {}
 impl AttributeField for Cow<'_, str> {}
+impl AttributeField for Arc<str> {}
 
 impl Field for bool {
     const VALUE: ValueType = ValueType::Bool;
@@ -128,6 +130,13 @@ impl Field for String {
 }
 
 impl Field for Cow<'_, str> {
+    const VALUE: ValueType = ValueType::Text;
+    fn push(&self, column: &mut Column) {
+        column.push_text(self);
+    }
+}
+
+impl Field for Arc<str> {
     const VALUE: ValueType = ValueType::Text;
     fn push(&self, column: &mut Column) {
         column.push_text(self);

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::fault::shown;
 use crate::names::{made_valid, made_valid_within};
-use crate::{Fault, Kind, Labels, MAX_NAME, Reading, Sample, lines};
+use crate::{Fault, Kind, Labels, MAX_NAME, Reading, Sample, cut, lines};
 
 pub(crate) fn read(bytes: &[u8]) -> Reading {
     let mut reading = Reading::default();
@@ -109,7 +109,8 @@ fn one(value: Value) -> Result<Sample, Fault> {
         other => number(other).ok_or_else(|| Fault::Value(shown(&other.to_string())))?,
     };
     let sample = Sample::new(&from.metric, labels, kind, number)?;
-    Ok(Sample { help: from.help.map(crate::cut), unit: from.unit.map(crate::cut), ..sample })
+    let (help, unit) = (from.help.as_deref().map(cut), from.unit.as_deref().map(cut));
+    Ok(Sample { help, unit, ..sample })
 }
 
 fn number(value: &Value) -> Option<f64> {

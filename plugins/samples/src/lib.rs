@@ -23,6 +23,8 @@ pub use labels::Labels;
 pub use reading::Reading;
 pub use sample::{Kind, Sample};
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 /// Longest line, in bytes.
@@ -85,11 +87,10 @@ fn ended_lines(bytes: &[u8]) -> impl Iterator<Item = (usize, Result<&str, Fault>
 }
 
 /// A description that is no longer than it may be.
-fn cut(mut text: String) -> String {
+fn cut(text: &str) -> Arc<str> {
     let mut end = text.len().min(MAX_HELP);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text.truncate(end);
-    text
+    text.get(..end).unwrap_or_default().into()
 }

@@ -6,6 +6,7 @@
 //! A line is refused for itself, and the last one too if it does not end. Words are set apart by blanks and tabs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::fault::shown;
 use crate::names::{check_metric, label_length, metric_length};
@@ -135,8 +136,8 @@ struct Families<'a>(HashMap<&'a str, Family>);
 struct Family {
     kind: Kind,
     typed: bool,
-    help: Option<String>,
-    unit: Option<String>,
+    help: Option<Arc<str>>,
+    unit: Option<Arc<str>>,
     has_samples: bool,
 }
 
@@ -167,7 +168,7 @@ impl<'a> Families<'a> {
             "HELP" if family.help.is_some() => return Err(twice("HELP")),
             "HELP" => family.help = Some(description(rest)),
             "UNIT" if family.unit.is_some() => return Err(twice("UNIT")),
-            "UNIT" => family.unit = Some(cut(rest.to_owned())),
+            "UNIT" => family.unit = Some(cut(rest)),
             _ if family.typed => return Err(twice("TYPE")),
             _ if family.has_samples => return Err(Fault::LateType(metric.to_owned())),
             _ => {
@@ -195,7 +196,7 @@ impl<'a> Families<'a> {
 }
 
 /// `\\` and `\n` are escapes in a description; any other backslash is one.
-fn description(text: &str) -> String {
+fn description(text: &str) -> Arc<str> {
     let mut plain = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
@@ -209,5 +210,5 @@ fn description(text: &str) -> String {
             characters.next();
         }
     }
-    cut(plain)
+    cut(&plain)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::result::Result;
+use std::sync::Arc;
 
 use dropsonde_plugin_api::Record;
 
@@ -24,10 +25,10 @@ pub struct Sample {
     pub r#type: &'static str,
     /// What the metric is, if that was told.
     #[attribute]
-    pub help: Option<String>,
+    pub help: Option<Arc<str>>, // of many samples, one text
     /// Its unit, if that was told.
     #[attribute]
-    pub unit: Option<String>,
+    pub unit: Option<Arc<str>>,
     /// The value, of what only counts up.
     #[counter(unit = "1")]
     pub total: Option<f64>,

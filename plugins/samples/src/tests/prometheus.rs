@@ -1,4 +1,6 @@
-use crate::{Format, MAX_HELP, MAX_LABELS, MAX_LINE, MAX_NAME, MAX_SAMPLES};
+use std::sync::Arc;
+
+use crate::{Format, MAX_HELP, MAX_LABELS, MAX_LINE, MAX_NAME, MAX_SAMPLES, Reading};
 
 fn good(text: &str) -> Vec<String> {
     super::good(Format::Prometheus, text)
@@ -168,6 +170,22 @@ fn what_a_family_can_not_have_is_refused() {
 fn a_sum_that_is_below_0_is_no_counter() {
     let text = "# TYPE h histogram\nh_sum -2\nh_count 1\n";
     assert_eq!(good(text), ["h_sum histogram -2", "h_count histogram +1"]);
+}
+
+/// 100,000 series of one metric would have 100 MB of the same text.
+#[test]
+fn what_a_metric_is_stands_in_memory_once_however_many_series_it_has() {
+    let text = b"# HELP a What.\n# UNIT a s\na{x=\"1\"} 1\na{x=\"2\"} 2\n";
+    let reading = Format::Prometheus.read(text);
+    let mut merged = Reading::default();
+    merged.merge(&reading, "a file");
+    let shared = |one: &Option<Arc<str>>, other: &Option<Arc<str>>| {
+        Arc::ptr_eq(one.as_ref().unwrap(), other.as_ref().unwrap())
+    };
+    let first = &reading.samples[0];
+    for other in [&reading.samples[1], &merged.samples[0], &merged.samples[1]] {
+        assert!(shared(&first.help, &other.help) && shared(&first.unit, &other.unit));
+    }
 }
 
 #[test]
