@@ -6,7 +6,7 @@ use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dropsonde_samples::settings::Size;
 use dropsonde_samples::{Format, MAX_SAMPLES, Reading};
@@ -16,6 +16,9 @@ use rustix::fs::{Mode, OFlags};
 const MAX_FILES: usize = 1000;
 /// How often a file that is written to while it is read is read again.
 const TRIES: usize = 3;
+/// For so long after its last change a file may change again at what is the same time to its file
+/// system: before Linux 6.13 that goes by the tick of a clock, with FAT by two seconds.
+const TICK: Duration = Duration::from_secs(2);
 
 /// What is known of the directory's files.
 pub(crate) struct Files {
@@ -27,6 +30,8 @@ pub(crate) struct Files {
 /// A file that was read.
 pub(crate) struct Found {
     print: Print,
+    /// Its print tells whether it is as it was read: its last change was long enough ago then.
+    is_settled: bool,
     pub(crate) mtime: SystemTime,
     /// Without samples, if they are left out.
     pub(crate) reading: Reading,
@@ -137,14 +142,16 @@ fn look_at(path: &Path, mut known: Option<Found>, max_file: Size) -> io::Result<
         if !is_led_to(path, &meta)? {
             continue; // another stands there meanwhile
         }
-        if let Some(known) = known.take_if(|known| known.print == print) {
+        if let Some(known) = known.take_if(|known| known.is_settled && known.print == print) {
             return Ok(known);
         }
+        let is_settled = is_settled(changed(&meta), SystemTime::now());
         let mut bytes = Vec::new();
         file.by_ref().take(max_file.0 as u64 + 1).read_to_end(&mut bytes)?;
         if self::print(&file.metadata()?) == print {
             let reading = Format::Prometheus.read(&bytes);
-            return Ok(Found { print, mtime: meta.modified()?, reading, left_out: None });
+            let mtime = meta.modified()?;
+            return Ok(Found { print, is_settled, mtime, reading, left_out: None });
         }
     }
     Err(io::Error::other("is being written to; write another file and rename it"))
@@ -169,4 +176,49 @@ fn is_led_to(path: &Path, file: &Metadata) -> io::Result<bool> {
 
 fn print(meta: &Metadata) -> Print {
     (meta.dev(), meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec())
+}
+
+/// Whether a file that was last changed then can't be changed at the same time again.
+fn is_settled(changed: Option<SystemTime>, now: SystemTime) -> bool {
+    changed.and_then(|at| now.duration_since(at).ok()).is_some_and(|since| since > TICK)
+}
+
+/// When a file was last changed, in any way.
+fn changed(meta: &Metadata) -> Option<SystemTime> {
+    let since = Duration::new(meta.ctime().try_into().ok()?, meta.ctime_nsec().try_into().ok()?);
+    UNIX_EPOCH.checked_add(since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is known of the one file after something else was made of it in memory.
+    fn after_another_look(files: &mut Files) -> usize {
+        files.found.values_mut().for_each(|found| found.reading = Reading::default());
+        assert_eq!(files.look(), [""; 0]);
+        files.found.values().map(|found| found.reading.samples.len()).sum()
+    }
+
+    #[test]
+    fn a_file_is_read_again_until_its_last_change_is_so_long_ago_that_the_next_one_shows() {
+        let directory = tempfile::TempDir::new().unwrap();
+        fs::write(directory.path().join("a.prom"), "a 1\n").unwrap();
+        let mut files = Files::new(directory.path().to_owned(), Size(100));
+        assert_eq!(files.look(), [""; 0]);
+        assert_eq!(after_another_look(&mut files), 1, "it was just written");
+        files.found.values_mut().for_each(|found| found.is_settled = true);
+        assert_eq!(after_another_look(&mut files), 0, "it is as it was read");
+    }
+
+    #[test]
+    fn a_change_within_a_tick_of_the_read_may_not_be_the_last_at_that_time() {
+        let at = |milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds);
+        for (changed, now, expected) in
+            [(1000, 1000, false), (1000, 3000, false), (1000, 3001, true), (5000, 1000, false)]
+        {
+            assert_eq!(is_settled(Some(at(changed)), at(now)), expected, "{changed} {now}");
+        }
+        assert!(!is_settled(None, at(1000)));
+    }
 }
