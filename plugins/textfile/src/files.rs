@@ -79,8 +79,12 @@ impl Files {
                     room = room.saturating_sub(found.reading.samples.len());
                     self.found.insert(path, found);
                 }
-                // It was there a moment ago, and is not now.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // A file was there a moment ago, and is not now; a link still is.
+                    if path.is_symlink() {
+                        faults.push(format!("{}: is a link to nothing", path.display()));
+                    }
+                }
                 Err(error) => faults.push(format!("{}: {error}", path.display())),
             }
         }

@@ -92,10 +92,26 @@ fn what_can_not_be_read_loses_no_other_file() {
         "directory.prom: is no plain file",
         "endless.prom: is no plain file",
         "fifo.prom: is no plain file",
+        "broken.prom: is a link to nothing",
     ] {
         assert!(all.contains(fault), "{fault}: {all}");
     }
-    assert_eq!(round.partial.len(), 6, "{all}");
+    assert_eq!(round.partial.len(), 7, "{all}");
+    assert_eq!(round.rows("")[0]["scrape_error"], true);
+}
+
+#[test]
+fn a_link_whose_file_is_gone_is_reported() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("a.text"), "a 1\n").unwrap();
+    symlink("a.text", path("a.prom")).unwrap();
+    let mut reader = reader(directory.path(), json!({}));
+    assert_eq!(value(&reader.collect().unwrap(), "a"), Some(1.0));
+    fs::remove_file(path("a.text")).unwrap();
+    let round = reader.collect().unwrap();
+    assert_eq!((value(&round, "a"), round.partial.len()), (None, 1));
+    assert!(round.partial[0].ends_with("a.prom: is a link to nothing"), "{round:?}");
     assert_eq!(round.rows("")[0]["scrape_error"], true);
 }
 
