@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dropsonde_samples::settings::Size;
+use dropsonde_samples::settings::{Size, Span};
 use dropsonde_samples::{Format, MAX_SAMPLES, Reading};
 use rustix::fs::{Mode, OFlags};
 
@@ -24,6 +24,7 @@ const TICK: Duration = Duration::from_secs(2);
 pub(crate) struct Files {
     directory: PathBuf,
     max_file: Size,
+    max_age: Option<Span>,
     found: BTreeMap<PathBuf, Found>,
 }
 
@@ -33,18 +34,29 @@ pub(crate) struct Found {
     /// Its print tells whether it is as it was read: its last change was long enough ago then.
     is_settled: bool,
     pub(crate) mtime: SystemTime,
+    /// It was not written for too long.
+    pub(crate) stale: bool,
     /// Without samples, if they are left out.
     pub(crate) reading: Reading,
-    /// So many samples, for which there is no room beside those of the files before.
+    /// So many samples, which are too old, or for which there is no room beside those of the files
+    /// before.
     left_out: Option<usize>,
+}
+
+/// What is taken of a file in one look.
+struct Limits {
+    /// Samples for which there is room.
+    room: usize,
+    max_age: Option<Span>,
+    now: SystemTime,
 }
 
 /// Tells whether a file is another, or was written to: device, inode, size, time of last change.
 type Print = (u64, u64, u64, i64, i64);
 
 impl Files {
-    pub(crate) fn new(directory: PathBuf, max_file: Size) -> Self {
-        Self { directory, max_file, found: BTreeMap::new() }
+    pub(crate) fn new(directory: PathBuf, max_file: Size, max_age: Option<Span>) -> Self {
+        Self { directory, max_file, max_age, found: BTreeMap::new() }
     }
 
     /// By path.
@@ -53,7 +65,7 @@ impl Files {
     }
 
     /// Reads what has changed; says what could not be read, which is then known no more, and whose
-    /// samples are left out: no more are kept than can be published.
+    /// samples are left out: those of files that are too old, and more than can be published.
     pub(crate) fn look(&mut self) -> Vec<String> {
         let directory = self.directory.display();
         let mut names = match names(&self.directory) {
@@ -70,13 +82,15 @@ impl Files {
             names.truncate(MAX_FILES);
         }
         let mut before = std::mem::take(&mut self.found);
-        let mut room = MAX_SAMPLES;
+        let (max_age, now) = (self.max_age, SystemTime::now());
+        let mut limits = Limits { room: MAX_SAMPLES, max_age, now };
         for path in names {
-            let known = before.remove(&path).filter(|known| !known.fits_again(room));
+            let known = before.remove(&path).filter(|known| !known.fits_again(&limits));
             match look_at(&path, known, self.max_file) {
                 Ok(mut found) => {
-                    faults.extend(found.fit(&path, room));
-                    room = room.saturating_sub(found.reading.samples.len());
+                    let why = found.fit(&limits);
+                    faults.extend(why.map(|why| format!("{}: {why}", path.display())));
+                    limits.room = limits.room.saturating_sub(found.reading.samples.len());
                     self.found.insert(path, found);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -93,24 +107,40 @@ impl Files {
 }
 
 impl Found {
-    /// There is room now for what was left out.
-    fn fits_again(&self, room: usize) -> bool {
-        self.left_out.is_some_and(|count| count <= room)
+    /// What was left out is wanted now.
+    fn fits_again(&self, limits: &Limits) -> bool {
+        let fits = self.left_out.is_some_and(|count| count <= limits.room);
+        fits && self.too_old(limits).is_none()
     }
 
-    /// Leaves its samples out if they are more than that, and says so.
-    fn fit(&mut self, path: &Path, room: usize) -> Option<String> {
+    /// Leaves its samples out if they are too old or too many, and says so.
+    fn fit(&mut self, limits: &Limits) -> Option<String> {
         let count = self.left_out.unwrap_or(self.reading.samples.len());
-        if count <= room {
+        let too_old = self.too_old(limits);
+        self.stale = too_old.is_some();
+        if !self.stale && count <= limits.room {
             return None;
         }
         self.left_out = Some(count);
         self.reading.samples = Vec::new();
-        let path = path.display();
-        Some(format!(
-            "{path}: its {count} samples are left out: with those of the files before, there are \
-             more than {MAX_SAMPLES}"
-        ))
+        Some(too_old.unwrap_or_else(|| {
+            format!(
+                "its {count} samples are left out: with those of the files before, there are more \
+                 than {MAX_SAMPLES}"
+            )
+        }))
+    }
+
+    /// That it is, if so.
+    fn too_old(&self, limits: &Limits) -> Option<String> {
+        let most = limits.max_age?;
+        let age = limits.now.duration_since(self.mtime).ok()?;
+        let seconds = age.as_secs();
+        (age > most.0).then(|| {
+            format!(
+                "was not written for {seconds} s, and `max_age` is {most}; its samples are left out"
+            )
+        })
     }
 }
 
@@ -155,7 +185,7 @@ fn look_at(path: &Path, mut known: Option<Found>, max_file: Size) -> io::Result<
         if self::print(&file.metadata()?) == print {
             let reading = Format::Prometheus.read(&bytes);
             let mtime = meta.modified()?;
-            return Ok(Found { print, is_settled, mtime, reading, left_out: None });
+            return Ok(Found { print, is_settled, mtime, stale: false, reading, left_out: None });
         }
     }
     Err(io::Error::other("is being written to; write another file and rename it"))
@@ -208,7 +238,7 @@ mod tests {
     fn a_file_is_read_again_until_its_last_change_is_so_long_ago_that_the_next_one_shows() {
         let directory = tempfile::TempDir::new().unwrap();
         fs::write(directory.path().join("a.prom"), "a 1\n").unwrap();
-        let mut files = Files::new(directory.path().to_owned(), Size(100));
+        let mut files = Files::new(directory.path().to_owned(), Size(100), None);
         assert_eq!(files.look(), [""; 0]);
         assert_eq!(after_another_look(&mut files), 1, "it was just written");
         files.found.values_mut().for_each(|found| found.is_settled = true);

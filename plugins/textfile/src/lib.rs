@@ -17,7 +17,7 @@ use dropsonde_plugin_api::prelude::*;
 use dropsonde_samples::settings::{Size, Span};
 use dropsonde_samples::{Reading, Sample};
 
-use crate::files::{Files, Found};
+use crate::files::Files;
 
 /// What the user may set.
 #[settings]
@@ -77,7 +77,6 @@ struct File {
 struct Textfile {
     host: Host,
     files: Files,
-    max_age: Option<Span>,
 }
 
 impl Collector for Textfile {
@@ -87,8 +86,8 @@ impl Collector for Textfile {
     const INTERVAL: Duration = Duration::from_secs(10);
 
     fn create(settings: Settings, host: Host) -> Result<Self> {
-        let files = Files::new(settings.directory, settings.max_file);
-        Ok(Self { host, files, max_age: settings.max_age })
+        let files = Files::new(settings.directory, settings.max_file, settings.max_age);
+        Ok(Self { host, files })
     }
 
     fn collect(&mut self, out: &mut Batch) -> Result<()> {
@@ -99,18 +98,13 @@ impl Collector for Textfile {
         let mut all = Reading::default();
         for (path, found) in self.files.found() {
             let shown = path.display().to_string();
-            let stale = self.stale(found);
-            if let Some(text) = &stale {
-                out.partial(format_args!("{shown}: {text}; its samples are left out"));
-            } else {
-                all.merge(&found.reading, &shown);
-            }
+            all.merge(&found.reading, &shown);
             found.reading.report(&shown, out, &self.host);
-            scrape_error |= stale.is_some() || found.reading.refused > 0;
+            scrape_error |= found.reading.refused > 0;
             out.push(File {
                 file: shown,
                 mtime_seconds: seconds(found.mtime),
-                stale: stale.is_some(),
+                stale: found.stale,
                 sample_count: found.reading.samples.len(),
                 refused: found.reading.refused,
             })?;
@@ -122,17 +116,6 @@ impl Collector for Textfile {
         let valueless_count = all.valueless();
         out.push(Health { scrape_error, file_count, sample_count, valueless_count })?;
         all.publish(out)
-    }
-}
-
-impl Textfile {
-    /// Why a file is too old, if it is.
-    fn stale(&self, found: &Found) -> Option<String> {
-        let most = self.max_age?;
-        let age = SystemTime::now().duration_since(found.mtime).ok()?;
-        let is_stale = age > most.0;
-        is_stale
-            .then(|| format!("was not written for {} s, and `max_age` is {most}", age.as_secs()))
     }
 }
 

@@ -163,6 +163,32 @@ fn no_more_samples_are_kept_than_can_be_published() {
 }
 
 #[test]
+fn what_is_too_old_takes_no_room_from_what_is_fresh() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let written = |name: &str, time: SystemTime| {
+        File::open(path(name)).unwrap().set_modified(time).unwrap();
+    };
+    for name in ["a", "b"] {
+        let text: String = (0..60_000).map(|index| format!("{name}{index} 1\n")).collect();
+        fs::write(path(name).with_extension("prom"), text).unwrap();
+    }
+    written("a.prom", SystemTime::now() - Duration::from_secs(7200));
+    let mut reader = reader(directory.path(), json!({ "max_age": "1h" }));
+    for _ in 0..2 {
+        let round = reader.collect().unwrap();
+        assert_eq!((value(&round, "a0"), value(&round, "b0")), (None, Some(1.0)));
+        let old = round.row("files", "file", path("a.prom").to_str().unwrap());
+        assert_eq!((&old["stale"], &old["sample_count"]), (&json!(true), &json!(0)));
+        assert_eq!((round.partial.len(), round.rows("samples").len()), (1, 60_000));
+    }
+    written("a.prom", SystemTime::now());
+    let round = reader.collect().unwrap();
+    assert_eq!((value(&round, "a0"), value(&round, "b0")), (Some(1.0), None));
+    assert!(round.partial[0].contains("b.prom: its 60000 samples are left out"), "{round:?}");
+}
+
+#[test]
 fn a_writer_that_pauses_within_a_number_writes_none() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("slow.prom");
