@@ -5,7 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use dropsonde_samples::settings::{Size, Span};
+use dropsonde_samples::settings::{Prefix, Size, Span};
+use dropsonde_samples::{Format, Reading};
 use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -40,7 +41,7 @@ impl<'de> Visitor<'de> for ArgvList {
     }
 }
 
-/// What is run, and what bounds it.
+/// What is run, what bounds it, and what it writes.
 pub(crate) struct CommandLine {
     pub(crate) argv: Argv,
     pub(crate) environment: BTreeMap<String, String>,
@@ -48,6 +49,8 @@ pub(crate) struct CommandLine {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) timeout: Span,
     pub(crate) max_output: Size,
+    pub(crate) format: Format,
+    pub(crate) prefix: Prefix,
 }
 
 /// What it gets of the runner's environment; a thread of the agent has more.
@@ -57,6 +60,11 @@ impl CommandLine {
     /// The program, as messages call it.
     pub(crate) fn name(&self) -> &str {
         self.argv.0.first().map_or("", String::as_str)
+    }
+
+    /// The samples in what it has written.
+    pub(crate) fn read(&self, output: &[u8]) -> Reading {
+        self.format.read(output).prefixed(&self.prefix)
     }
 
     /// Ready to be started; reads nothing, and what it writes comes by pipes.

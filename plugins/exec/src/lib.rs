@@ -117,7 +117,9 @@ struct Health {
 /// What one round came to.
 struct Round {
     /// What the command wrote. `Ok(None)`: it has not written a block yet.
-    written: Result<Option<Vec<u8>>, Fault>,
+    read: Result<Option<Reading>, Fault>,
+    /// It was not there in the round before.
+    is_new: bool,
     /// When that was complete.
     at: Instant,
     duration: Option<Duration>,
@@ -125,8 +127,6 @@ struct Round {
 
 struct Exec {
     command: CommandLine,
-    format: Format,
-    prefix: Prefix,
     host: Host,
     /// Of a long-lived command.
     stream: Option<Stream>,
@@ -153,18 +153,11 @@ impl Collector for Exec {
             state_dir: host.state_dir().ok(), // where nothing may be written there is none
             timeout: settings.timeout.unwrap_or(timeout),
             max_output: settings.max_output,
-        };
-        let stream = (settings.mode == Mode::Stream).then(|| Stream::new(settings.format));
-        Ok(Self {
-            command,
             format: settings.format,
             prefix: settings.prefix,
-            host,
-            stream,
-            exit_code: None,
-            last_good: None,
-            refused: 0,
-        })
+        };
+        let stream = (settings.mode == Mode::Stream).then(Stream::new);
+        Ok(Self { command, host, stream, exit_code: None, last_good: None, refused: 0 })
     }
 
     fn collect(&mut self, out: &mut Batch) -> Result<()> {
@@ -174,9 +167,9 @@ impl Collector for Exec {
         };
         let mut reading = Reading::default();
         let mut up = false;
-        match round.written {
-            Ok(Some(bytes)) => {
-                reading = self.format.read(&bytes).prefixed(&self.prefix);
+        match round.read {
+            Ok(Some(read)) => {
+                reading = read;
                 up = !reading.is_garbage();
                 if up {
                     self.last_good = Some(round.at);
@@ -185,8 +178,10 @@ impl Collector for Exec {
             Ok(None) => {}
             Err(fault) => out.partial(format_args!("`{}` {fault}", self.command.name())),
         }
-        self.refused += reading.refused;
-        reading.report(&format!("`{}`", self.command.name()), out, &self.host);
+        if round.is_new {
+            self.refused += reading.refused;
+        }
+        reading.report(&format!("`{}`", self.command.name()), round.is_new, out, &self.host);
         out.push(Health {
             up,
             duration_seconds: round.duration.map(|duration| duration.as_secs_f64()),

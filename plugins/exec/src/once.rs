@@ -18,9 +18,10 @@ const LEFT_BEHIND: Duration = Duration::from_millis(100);
 pub(crate) fn run(command: &CommandLine, host: &Host, exit_code: &mut Option<i32>) -> Round {
     let start = Instant::now();
     *exit_code = None;
-    let written = try_run(command, host, start + command.timeout.0, exit_code).map(Some);
+    let written = try_run(command, host, start + command.timeout.0, exit_code);
     let at = Instant::now();
-    Round { written, at, duration: Some(at.duration_since(start)) }
+    let read = written.map(|output| Some(command.read(&output)));
+    Round { read, is_new: true, at, duration: Some(at.duration_since(start)) }
 }
 
 fn try_run(

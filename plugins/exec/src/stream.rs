@@ -1,11 +1,12 @@
 //! A command that goes on and writes blocks. It is looked after in each round: no thread waits for
 //! it, and what it writes meanwhile waits in the pipe.
 
+use std::mem;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use dropsonde_plugin_api::Host;
-use dropsonde_samples::Format;
+use dropsonde_samples::Reading;
 use dropsonde_samples::settings::Span;
 
 use crate::Round;
@@ -24,7 +25,6 @@ const LONGEST: Duration = Duration::from_secs(60);
 const PARTS: usize = 1024;
 
 pub(crate) struct Stream {
-    format: Format,
     running: Option<Running>,
     pause: Duration,
     /// When it may be started again.
@@ -37,22 +37,22 @@ pub(crate) struct Stream {
 struct Running {
     pipes: Pipes,
     blocks: Blocks,
-    /// What is shown, and when it came.
-    block: Option<(Vec<u8>, Instant)>,
+    /// What is shown.
+    block: Option<Block>,
     started: Instant,
     _group: Group, // killed with all that is in it
 }
 
+/// The last complete block: read once, however many rounds show it.
+struct Block {
+    reading: Reading,
+    at: Instant,
+    is_new: bool,
+}
+
 impl Stream {
-    pub(crate) fn new(format: Format) -> Self {
-        Self {
-            format,
-            running: None,
-            pause: SHORTEST,
-            paused_until: None,
-            why: String::new(),
-            starts: 0,
-        }
+    pub(crate) fn new() -> Self {
+        Self { running: None, pause: SHORTEST, paused_until: None, why: String::new(), starts: 0 }
     }
 
     pub(crate) fn restarts(&self) -> u64 {
@@ -66,13 +66,17 @@ impl Stream {
         host: &Host,
         exit_code: &mut Option<i32>,
     ) -> Round {
-        let written = self.try_round(command, host, exit_code);
-        if let Err(fault) = &written {
+        let looked = self.try_round(command, host, exit_code);
+        if let Err(fault) = &looked {
             self.why = fault.to_string();
         }
-        let block = self.running.as_ref().and_then(|running| running.block.as_ref());
-        let at = block.map_or_else(Instant::now, |(_, at)| *at);
-        Round { written, at, duration: None }
+        let (mut shown, mut is_new, mut at) = (None, false, Instant::now());
+        if let Some(block) = self.running.as_mut().and_then(|running| running.block.as_mut()) {
+            shown = Some(block.reading.clone());
+            is_new = mem::take(&mut block.is_new);
+            at = block.at;
+        }
+        Round { read: looked.map(|()| shown), is_new, at, duration: None }
     }
 
     fn try_round(
@@ -80,20 +84,20 @@ impl Stream {
         command: &CommandLine,
         host: &Host,
         exit_code: &mut Option<i32>,
-    ) -> Result<Option<Vec<u8>>, Fault> {
+    ) -> Result<(), Fault> {
         let mut wait = Instant::now();
         if self.running.is_none() {
             if self.paused_until.is_some_and(|until| Instant::now() < until) {
                 return Err(Fault::Paused(self.why.clone()));
             }
             self.starts += 1;
-            let started = Running::start(command, self.format, host);
+            let started = Running::start(command, host);
             self.running = Some(started.inspect_err(|_| self.pause())?);
             wait += FIRST.min(command.timeout.0);
         }
-        let Some(running) = &mut self.running else { return Ok(None) };
+        let Some(running) = &mut self.running else { return Ok(()) };
         let ended = match running.look(command, wait) {
-            Ok(None) => return Ok(running.block.as_ref().map(|(block, _)| block.clone())),
+            Ok(None) => return Ok(()),
             Ok(Some(status)) => Ok(status),
             Err(fault) => Err(fault),
         };
@@ -116,12 +120,12 @@ impl Stream {
 }
 
 impl Running {
-    fn start(command: &CommandLine, format: Format, host: &Host) -> Result<Self, Fault> {
+    fn start(command: &CommandLine, host: &Host) -> Result<Self, Fault> {
         let start = |cause| Fault::Start { cause };
         let group = Group::new().map_err(start)?;
         let child = group.spawn(command.build()).map_err(start)?;
         let pipes = Pipes::new(child, host).map_err(Fault::Watch)?;
-        let (blocks, started) = (Blocks::new(format), Instant::now());
+        let (blocks, started) = (Blocks::new(command.format), Instant::now());
         Ok(Self { pipes, blocks, block: None, started, _group: group })
     }
 
@@ -137,7 +141,7 @@ impl Running {
                 break;
             }
         }
-        let since = self.block.as_ref().map_or(self.started, |(_, at)| *at);
+        let since = self.block.as_ref().map_or(self.started, |block| block.at);
         let is_silent = since.elapsed() > command.timeout.0;
         if is_silent { Err(Fault::Silent(command.timeout)) } else { Ok(None) }
     }
@@ -153,7 +157,8 @@ impl Running {
         read.map_err(Fault::Watch)?;
         self.pipes.complaints.end_round();
         if let Some(block) = self.blocks.complete() {
-            self.block = Some((block, Instant::now()));
+            let (reading, at) = (command.read(&block), Instant::now());
+            self.block = Some(Block { reading, at, is_new: true });
         }
         if fits { Ok(()) } else { Err(Fault::Output(command.max_output)) }
     }

@@ -149,6 +149,30 @@ fn of_a_stream_the_last_complete_block_is_shown() {
 }
 
 #[test]
+fn what_is_refused_in_a_block_counts_once_however_often_it_is_shown() {
+    let directory = TempDir::new().unwrap();
+    let script = "printf 'a 1\\n?\\n\\n'; while test ! -e go; do sleep 0.01; done; \
+                  printf 'a 2\\n?\\n!\\n\\n'; sleep 300";
+    let mut exec = shell(script, json!({ "mode": "stream", "directory": directory.path() }));
+    for _ in 0..3 {
+        let round = exec.collect().unwrap();
+        assert_eq!((&round.rows("")[0]["refused"], round.partial.len()), (&json!(1), 1));
+        assert!(round.partial[0].starts_with("`sh`: line 2: no name"), "{round:?}");
+    }
+    fs::write(directory.path().join("go"), "").unwrap();
+    let start = Instant::now();
+    let refused = loop {
+        let round = exec.collect().unwrap();
+        if round.row("samples", "metric", "a")["value"] == 2.0 {
+            break round.rows("")[0]["refused"].clone();
+        }
+        assert!(start.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!((refused, &exec.collect().unwrap().rows("")[0]["refused"]), (json!(3), &json!(3)));
+}
+
+#[test]
 fn a_stream_that_ends_is_started_again_after_a_pause() {
     let script = "printf '{\"a\": 1}\\n'; echo why >&2; exit 4";
     let mut exec = shell(script, json!({ "mode": "stream", "format": "json" }));

@@ -13,7 +13,7 @@ use crate::{Fault, MAX_SAMPLES, Sample};
 const MAX_NAMED: usize = 5;
 
 /// The samples of one text.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Reading {
     /// In the order in which they stand; each series once.
     pub samples: Vec<Sample>,
@@ -33,7 +33,7 @@ struct Place {
     document: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Refused {
     place: String,
     fault: Fault,
@@ -73,12 +73,12 @@ impl Reading {
     }
 
     /// Reports what was refused of `source` in a round: to everybody what is wrong where, to the
-    /// log what stands there.
-    pub fn report(&self, source: &str, out: &mut Batch, host: &Host) {
+    /// log what stands there, unless it was shown in a round before.
+    pub fn report(&self, source: &str, is_new: bool, out: &mut Batch, host: &Host) {
         if let Some(faults) = self.faults() {
             out.partial(format_args!("{source}: {faults}"));
         }
-        if let Some(texts) = self.texts() {
+        if let Some(texts) = self.texts().filter(|_| is_new) {
             host.info(format_args!("refused in {source}: {texts}"));
         }
     }

@@ -97,7 +97,7 @@ impl Collector for Scrape {
         reading.samples.retain(|sample| self.is_wanted(&sample.metric));
         let settings = &self.settings;
         let reading = reading.labelled(&settings.labels.0, settings.honor_labels);
-        reading.report(&settings.url.to_string(), out, &self.host);
+        reading.report(&settings.url.to_string(), true, out, &self.host);
         self.refused += reading.refused;
         out.push(Health {
             up,

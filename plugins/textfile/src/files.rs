@@ -34,6 +34,8 @@ pub(crate) struct Found {
     /// Its print tells whether it is as it was read: its last change was long enough ago then.
     is_settled: bool,
     pub(crate) mtime: SystemTime,
+    /// It was read in the last look.
+    pub(crate) is_new: bool,
     /// It was not written for too long.
     pub(crate) stale: bool,
     /// Without samples, if they are left out.
@@ -177,15 +179,21 @@ fn look_at(path: &Path, mut known: Option<Found>, max_file: Size) -> io::Result<
             continue; // another stands there meanwhile
         }
         if let Some(known) = known.take_if(|known| known.is_settled && known.print == print) {
-            return Ok(known);
+            return Ok(Found { is_new: false, ..known });
         }
         let is_settled = is_settled(changed(&meta), SystemTime::now());
         let mut bytes = Vec::new();
         file.by_ref().take(max_file.0 as u64 + 1).read_to_end(&mut bytes)?;
         if self::print(&file.metadata()?) == print {
-            let reading = Format::Prometheus.read(&bytes);
-            let mtime = meta.modified()?;
-            return Ok(Found { print, is_settled, mtime, stale: false, reading, left_out: None });
+            return Ok(Found {
+                print,
+                is_settled,
+                mtime: meta.modified()?,
+                is_new: true,
+                stale: false,
+                reading: Format::Prometheus.read(&bytes),
+                left_out: None,
+            });
         }
     }
     Err(io::Error::other("is being written to; write another file and rename it"))

@@ -99,7 +99,7 @@ impl Collector for Textfile {
         for (path, found) in self.files.found() {
             let shown = path.display().to_string();
             all.merge(&found.reading, &shown);
-            found.reading.report(&shown, out, &self.host);
+            found.reading.report(&shown, found.is_new, out, &self.host);
             scrape_error |= found.reading.refused > 0;
             out.push(File {
                 file: shown,
@@ -110,7 +110,7 @@ impl Collector for Textfile {
             })?;
         }
         // Each file by itself was reported above; here is what stands in two of them.
-        all.report("samples of two files", out, &self.host);
+        all.report("samples of two files", true, out, &self.host);
         scrape_error |= all.refused > 0;
         let (file_count, sample_count) = (self.files.found().count(), all.samples.len());
         let valueless_count = all.valueless();
