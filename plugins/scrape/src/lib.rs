@@ -69,6 +69,7 @@ impl Collector for Scrape {
         let agent = Agent::config_builder()
             .timeout_global(Some(settings.timeout.0))
             .http_status_as_error(true)
+            .max_redirects(0) // another host is not whom the user's headers are for
             .accept(ACCEPT)
             .user_agent(concat!("dropsonde-scrape/", env!("CARGO_PKG_VERSION")))
             .proxy(None) // the endpoint is near, and the environment is the agent's

@@ -117,6 +117,21 @@ fn where_nothing_can_be_read_there_are_no_samples_and_up_is_0() {
 }
 
 #[test]
+fn nobody_is_asked_but_whom_the_settings_name() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = other.local_addr().unwrap();
+    let moved =
+        format!("HTTP/1.1 302 Found\r\nLocation: http://{to}/\r\nContent-Length: 0\r\n\r\n");
+    let more = json!({ "headers": { "X-Api-Key": "secret" }, "timeout": "2s" });
+    let (round, _) = scrape(moved.into_bytes(), more);
+    let fault = "it answers with status 302, and a page comes with 200";
+    assert!(round.partial[0].ends_with(fault), "{round:?}");
+    assert_eq!(round.rows("")[0]["up"], false);
+    other.set_nonblocking(true).unwrap();
+    assert_eq!(other.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
 fn a_page_that_is_empty_is_one() {
     for page in [page(""), page("# EOF"), page("a 1\n")] {
         let (round, _) = scrape(page, json!({ "exclude": ["a"] }));
