@@ -1,5 +1,5 @@
-use dropsonde_plugin_api::testing::{Fixture, Harness, assert_streams, json};
-use dropsonde_plugin_api::{Collector, contract_test};
+use dropsonde_plugin_api::contract_test;
+use dropsonde_plugin_api::testing::{Fixture, Harness, json};
 
 use crate::{Connections, STATES, State};
 
@@ -96,10 +96,4 @@ fn a_setting_that_can_not_be_is_named() {
     assert_eq!(error.path(), "ports[1]");
 }
 
-/// What others build on: dashboards, queries, alerts.
-#[test]
-fn the_streams_are_those_that_were_released() {
-    assert_streams::<<Connections as Collector>::Streams>("streams.txt");
-}
-
-contract_test!(collector = Connections);
+contract_test!(collector = Connections, streams = "streams.txt");

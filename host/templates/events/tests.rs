@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use dropsonde_plugin_api::testing::{EventHarness, Fixture, assert_streams, json};
-use dropsonde_plugin_api::{EventSource, contract_test};
+use dropsonde_plugin_api::contract_test;
+use dropsonde_plugin_api::testing::{EventHarness, Fixture, json};
 
 use crate::{Change, Watcher};
 
@@ -74,10 +74,4 @@ fn a_pause_of_nothing_is_refused() {
     assert_eq!(error.path(), "every_ms");
 }
 
-/// What others build on: dashboards, queries, alerts.
-#[test]
-fn the_streams_are_those_that_were_released() {
-    assert_streams::<<Watcher as EventSource>::Streams>("streams.txt");
-}
-
-contract_test!(events = Watcher);
+contract_test!(events = Watcher, streams = "streams.txt");

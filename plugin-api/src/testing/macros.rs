@@ -30,13 +30,25 @@
 ///                settings = { "proc_root": proc.root() });
 /// ```
 ///
-/// The test is called `keeps_the_contract`: use it once a module.
+/// With the path of a file at the end, a second test compares what the plugin declares with it, as
+/// [`assert_streams`](crate::testing::assert_streams) does:
+///
+/// ```text
+/// contract_test!(collector = Answer, streams = "streams.txt");
+/// ```
+///
+/// The tests are called `keeps_the_contract` and `the_streams_are_those_that_were_released`: use it
+/// once a module.
 #[macro_export]
 macro_rules! contract_test {
-    ($kind:ident = $type:ty $(, let $fixture:ident = $made:expr)? $(,)?) => {
-        $crate::contract_test!($kind = $type $(, let $fixture = $made)?, settings = {});
+    ($kind:ident = $type:ty $(, let $fixture:ident = $made:expr)?
+     $(, streams = $file:literal)? $(,)?) => {
+        $crate::contract_test!(
+            $kind = $type $(, let $fixture = $made)?, settings = {} $(, streams = $file)?
+        );
     };
-    ($kind:ident = $type:ty $(, let $fixture:ident = $made:expr)?, settings = $settings:tt $(,)?) => {
+    ($kind:ident = $type:ty $(, let $fixture:ident = $made:expr)?, settings = $settings:tt
+     $(, streams = $file:literal)? $(,)?) => {
         #[test]
         fn keeps_the_contract() {
             $(let $fixture = $made;)?
@@ -45,5 +57,12 @@ macro_rules! contract_test {
                 &$crate::testing::contract::$kind::<$type>(settings),
             );
         }
+        $(
+            /// What others build on: dashboards, queries, alerts.
+            #[test]
+            fn the_streams_are_those_that_were_released() {
+                $crate::testing::released::$kind::<$type>($file);
+            }
+        )?
     };
 }

@@ -48,6 +48,8 @@ pub use harness::Harness;
 pub use round::Round;
 /// Makes a [`Value`]: settings, as the host hands them over.
 pub use serde_json::json;
+#[doc(hidden)]
+pub use streams::released;
 pub use streams::{assert_streams, streams};
 
 use std::ffi::c_void;

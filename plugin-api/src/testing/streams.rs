@@ -59,6 +59,23 @@ pub fn assert_streams<S: Streams>(file: impl AsRef<Path>) {
     }
 }
 
+/// [`assert_streams`] by what a plugin is; for the macro.
+#[doc(hidden)]
+#[allow(unreachable_pub)] // reached through `testing`
+pub mod released {
+    use crate::collector::{Collector, EventSource};
+
+    #[track_caller]
+    pub fn collector<C: Collector>(file: &str) {
+        super::assert_streams::<C::Streams>(file);
+    }
+
+    #[track_caller]
+    pub fn events<E: EventSource>(file: &str) {
+        super::assert_streams::<E::Streams>(file);
+    }
+}
+
 /// Lines that are in one text only, or more often in it.
 fn changes(before: &str, now: &str) -> String {
     let only = |sign: char, here: &str, there: &str| {

@@ -248,3 +248,9 @@ fn settings_that_can_not_be_are_refused() {
         assert!(error.contains(reason), "{settings}: {error}");
     }
 }
+
+dropsonde_plugin_api::contract_test!(
+    collector = Exec,
+    settings = { "command": ["echo", "a{x=\"y\"} 1"] },
+    streams = "streams.txt",
+);

@@ -126,12 +126,4 @@ fn the_live_system_has_memory() {
     assert!(record["used_bytes"].as_u64().is_none_or(|used| used <= total));
 }
 
-#[test]
-fn the_streams_are_those_that_were_released() {
-    use dropsonde_plugin_api::Collector;
-    dropsonde_plugin_api::testing::assert_streams::<<MemoryCollector as Collector>::Streams>(
-        "streams.txt",
-    );
-}
-
-dropsonde_plugin_api::contract_test!(collector = MemoryCollector);
+dropsonde_plugin_api::contract_test!(collector = MemoryCollector, streams = "streams.txt");

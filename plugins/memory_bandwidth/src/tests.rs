@@ -86,12 +86,4 @@ fn the_live_system_counts_faults() {
     assert!(faults() >= before);
 }
 
-#[test]
-fn the_streams_are_those_that_were_released() {
-    use dropsonde_plugin_api::Collector;
-    dropsonde_plugin_api::testing::assert_streams::<<PagingCollector as Collector>::Streams>(
-        "streams.txt",
-    );
-}
-
-dropsonde_plugin_api::contract_test!(collector = PagingCollector);
+dropsonde_plugin_api::contract_test!(collector = PagingCollector, streams = "streams.txt");

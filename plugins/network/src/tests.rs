@@ -187,13 +187,9 @@ fn the_live_system_has_its_loopback() {
     assert_eq!(round.rows("").len(), 1);
 }
 
-#[test]
-fn the_streams_are_those_that_were_released() {
-    use dropsonde_plugin_api::Collector;
-    dropsonde_plugin_api::testing::assert_streams::<<NetworkCollector as Collector>::Streams>(
-        "streams.txt",
-    );
-}
-
 // The loopback alone: the totals fall when an interface goes away.
-dropsonde_plugin_api::contract_test!(collector = NetworkCollector, settings = { "include": ["lo"] });
+dropsonde_plugin_api::contract_test!(
+    collector = NetworkCollector,
+    settings = { "include": ["lo"] },
+    streams = "streams.txt",
+);

@@ -77,12 +77,4 @@ fn the_live_system_counts_up() {
     assert!(waited() >= before);
 }
 
-#[test]
-fn the_streams_are_those_that_were_released() {
-    use dropsonde_plugin_api::Collector;
-    dropsonde_plugin_api::testing::assert_streams::<<PressureCollector as Collector>::Streams>(
-        "streams.txt",
-    );
-}
-
-dropsonde_plugin_api::contract_test!(collector = PressureCollector);
+dropsonde_plugin_api::contract_test!(collector = PressureCollector, streams = "streams.txt");

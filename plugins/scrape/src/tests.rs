@@ -1,5 +1,5 @@
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 use dropsonde_plugin_api::testing::{Harness, Round};
@@ -13,17 +13,31 @@ fn endpoint(answer: Vec<u8>) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/metrics?x=1", listener.local_addr().unwrap());
     let serving = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut asked = Vec::new();
-        let mut part = [0; 4096];
-        while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
-            let length = stream.read(&mut part).unwrap();
-            asked.extend_from_slice(&part[..length]);
-        }
-        let _ = stream.write_all(&answer); // who asked may have had enough
-        String::from_utf8(asked).unwrap().to_ascii_lowercase()
+        let (stream, _) = listener.accept().unwrap();
+        serve(stream, &answer)
     });
     (url, serving)
+}
+
+/// The same for each request, as long as the tests run.
+fn lasting_endpoint(answer: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/metrics", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        listener.incoming().for_each(|stream| drop(serve(stream.unwrap(), &answer)));
+    });
+    url
+}
+
+fn serve(mut stream: TcpStream, answer: &[u8]) -> String {
+    let mut asked = Vec::new();
+    let mut part = [0; 4096];
+    while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
+        let length = stream.read(&mut part).unwrap();
+        asked.extend_from_slice(&part[..length]);
+    }
+    let _ = stream.write_all(answer); // who asked may have had enough
+    String::from_utf8(asked).unwrap().to_ascii_lowercase()
 }
 
 fn page(body: &str) -> Vec<u8> {
@@ -175,3 +189,10 @@ fn settings_that_can_not_be_are_refused() {
         assert!(error.contains(reason), "{settings}: {error}");
     }
 }
+
+dropsonde_plugin_api::contract_test!(
+    collector = Scrape,
+    let url = lasting_endpoint(page("a 1\n")),
+    settings = { "url": url },
+    streams = "streams.txt",
+);

@@ -3,7 +3,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use dropsonde_plugin_api::testing::{Harness, Round};
+use dropsonde_plugin_api::testing::{Fixture, Harness, Round};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -216,3 +216,10 @@ fn a_directory_that_is_not_there_is_said_so() {
     assert!(round.partial[0].ends_with("none: No such file or directory (os error 2)"));
     assert_eq!(round.rows("")[0]["scrape_error"], true);
 }
+
+dropsonde_plugin_api::contract_test!(
+    collector = Textfile,
+    let files = Fixture::new().file("a.prom", "a 1\n"),
+    settings = { "directory": files.root() },
+    streams = "streams.txt",
+);

@@ -229,12 +229,4 @@ fn interface(ours: &Map<String, Value>, theirs: &Map<String, Value>) -> Vec<Stri
     differences
 }
 
-#[test]
-fn the_streams_are_those_that_were_released() {
-    use dropsonde_plugin_api::Collector;
-    dropsonde_plugin_api::testing::assert_streams::<<HardwareCollector as Collector>::Streams>(
-        "streams.txt",
-    );
-}
-
-dropsonde_plugin_api::contract_test!(collector = HardwareCollector);
+dropsonde_plugin_api::contract_test!(collector = HardwareCollector, streams = "streams.txt");

@@ -185,12 +185,4 @@ fn the_time_in_which_an_event_could_not_be_counted_is_made_up_for() {
     assert!(third > back.count, "{third} is not scaled up from {back:?}");
 }
 
-#[test]
-fn the_streams_are_those_that_were_released() {
-    use dropsonde_plugin_api::Collector;
-    dropsonde_plugin_api::testing::assert_streams::<<PerfEvents as Collector>::Streams>(
-        "streams.txt",
-    );
-}
-
-dropsonde_plugin_api::contract_test!(collector = PerfEvents);
+dropsonde_plugin_api::contract_test!(collector = PerfEvents, streams = "streams.txt");

@@ -64,12 +64,4 @@ fn processes_that_start_and_end_during_rounds_do_no_harm() {
     });
 }
 
-#[test]
-fn the_streams_are_those_that_were_released() {
-    use dropsonde_plugin_api::Collector;
-    dropsonde_plugin_api::testing::assert_streams::<<ProcessCollector as Collector>::Streams>(
-        "streams.txt",
-    );
-}
-
-dropsonde_plugin_api::contract_test!(collector = ProcessCollector);
+dropsonde_plugin_api::contract_test!(collector = ProcessCollector, streams = "streams.txt");
