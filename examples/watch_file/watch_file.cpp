@@ -3,9 +3,7 @@
  *       -Wl,--version-script=plugin-api/include/dropsonde.map examples/watch_file/watch_file.cpp */
 #include "dropsonde.h"
 
-#include <cerrno>
-#include <cstring>
-#include <new>
+#include <exception>
 #include <string>
 #include <sys/stat.h>
 
@@ -20,22 +18,24 @@ std::string path_of(const dropsonde_settings *settings) {
     return settings->text(settings, "path", "/etc/hosts");
 }
 
-int32_t check_settings(const dropsonde_settings *settings, dropsonde_error *error) {
+// No exception may leave a function of the table, hence try and catch around all that they do.
+int32_t check_settings(const dropsonde_settings *settings, dropsonde_error *error) try {
     if (path_of(settings).rfind('/', 0) != 0)
         return dropsonde_wrong_setting(error, "path", "a path begins with /");
     return DROPSONDE_OK;
+} catch (const std::exception &exception) {
+    return dropsonde_failed(error, "%s", exception.what());
 }
 
-// No exception may leave a function of the table.
 int32_t create(const dropsonde_settings *settings, const dropsonde_host *host,
                dropsonde_error *error, void **instance) try {
     *instance = new Watch{host, path_of(settings)};
     return DROPSONDE_OK;
-} catch (const std::bad_alloc &) {
-    return dropsonde_failed(error, "out of memory");
+} catch (const std::exception &exception) {
+    return dropsonde_failed(error, "%s", exception.what());
 }
 
-int32_t run(void *instance, const dropsonde_sink *sink, dropsonde_error *) {
+int32_t run(void *instance, const dropsonde_sink *sink, dropsonde_error *error) try {
     const auto *self = static_cast<Watch *>(instance);
     struct stat before{}, now{};
     bool was = stat(self->path.c_str(), &before) == 0;
@@ -54,10 +54,14 @@ int32_t run(void *instance, const dropsonde_sink *sink, dropsonde_error *) {
         before = now;
     }
     return DROPSONDE_OK;
+} catch (const std::exception &exception) {
+    return dropsonde_failed(error, "%s", exception.what());
 }
 
 void destroy(void *instance) { delete static_cast<Watch *>(instance); }
 
+// A field that is left out is empty; -Wextra warns of it in C++ alone.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 const dropsonde_column columns[] = {
     {.name = "path", .description = "The file.", .role = DROPSONDE_KEY, .type = DROPSONDE_TEXT},
     {.name = "size_bytes", .unit = "By", .description = "Its size, if it is there.",

@@ -14,11 +14,8 @@ pub(crate) fn compile(source: &str, name: &str, flags: &[&str]) -> PathBuf {
     fs::create_dir_all(&directory).unwrap();
     let library = directory.join(format!("lib{name}.so"));
     let is_cpp = source.ends_with(".cpp");
-    let (compiler, standard): (_, &[&str]) = if is_cpp {
-        ("c++", &["-std=c++20", "-Wno-missing-field-initializers"])
-    } else {
-        ("cc", &["-std=gnu11"])
-    };
+    let (compiler, standard): (_, &[&str]) =
+        if is_cpp { ("c++", &["-std=c++20"]) } else { ("cc", &["-std=gnu11"]) };
     let written = tempfile::NamedTempFile::new_in(&directory).unwrap().into_temp_path();
     let output = Command::new(compiler)
         .args(standard)
