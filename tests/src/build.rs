@@ -66,6 +66,9 @@ pub fn plugin(name: &str) -> PathBuf {
 /// A fixture plugin, by the name of its source file. `cargo test` builds them.
 pub fn fixture(name: &str) -> PathBuf {
     let path = profile_dir().join("examples").join(format!("lib{name}.so"));
-    assert!(path.exists(), "{} is missing: run `cargo test --workspace`", path.display());
+    let source = workspace().join("tests/fixtures").join(format!("{name}.rs"));
+    let changed = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+    let is_new = changed(&path) >= changed(&source);
+    assert!(is_new, "{} is missing or old: run `cargo test --workspace`", path.display());
     path
 }
