@@ -11,12 +11,6 @@ use std::time::Duration;
 use dropsonde_tests::{Agent, Options, binary, fixture, wait_for};
 use serde_json::Value;
 
-fn steady() -> Agent {
-    let agent = Agent::with_plugins("", &[&fixture("steady_v1")]);
-    agent.running("steady");
-    agent
-}
-
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
@@ -103,7 +97,7 @@ fn without_an_agent_every_command_says_so_and_ends_with_69() {
 
 #[test]
 fn describe_shows_streams_columns_and_units() {
-    let agent = steady();
+    let agent = Agent::steady();
     let list = agent.told(&["describe"]);
     assert!(list.lines().any(|line| line.starts_with("steady.parts ")), "{list}");
     let columns = agent.told(&["describe", "steady.parts"]);
@@ -124,7 +118,7 @@ fn describe_shows_streams_columns_and_units() {
 
 #[test]
 fn get_and_snapshot_print_what_the_pages_have() {
-    let agent = steady();
+    let agent = Agent::steady();
     let batch = json(&agent.told(&["get", "--json", "metrics.steady"]));
     assert_eq!(batch["topic"], "metrics.steady");
     let before = batch["sequence"].as_u64().unwrap();
@@ -140,7 +134,7 @@ fn get_and_snapshot_print_what_the_pages_have() {
 
 #[test]
 fn a_tap_takes_batches_at_its_own_rate_and_by_its_predicate() {
-    let agent = steady();
+    let agent = Agent::steady();
     let tap = ["tap", "--json", "--every", "20ms", "--limit", "4", "metrics.steady"];
     let text = agent.told(&tap);
     let batches: Vec<Value> = text.lines().map(json).collect();
@@ -172,7 +166,7 @@ fn a_tap_takes_batches_at_its_own_rate_and_by_its_predicate() {
 
 #[test]
 fn a_tap_outlives_the_agent_and_goes_on_when_it_is_back() {
-    let agent = steady();
+    let agent = Agent::steady();
     let tap = Going::start(&agent, &["tap", "--json", "metrics.steady"]);
     let generation = |line: &str| json(line)["sequence"].as_u64().unwrap();
     assert!(generation(&tap.line()) > 0);
@@ -190,7 +184,7 @@ fn a_tap_outlives_the_agent_and_goes_on_when_it_is_back() {
 
 #[test]
 fn a_tap_that_is_not_read_loses_its_own_batches_and_is_told_how_many() {
-    let agent = steady();
+    let agent = Agent::steady();
     let mut tap = agent
         .command(&["tap", "--every", "10ms", "--room", "2", "metrics.steady.>", "metrics.steady"])
         .stdout(Stdio::piped())
@@ -219,7 +213,7 @@ fn a_tap_that_is_not_read_loses_its_own_batches_and_is_told_how_many() {
 
 #[test]
 fn a_collector_is_disabled_enabled_and_restarted_without_a_change_to_the_files() {
-    let agent = steady();
+    let agent = Agent::steady();
     let batches = || agent.collector("steady").unwrap()["batches"].as_u64().unwrap();
     assert_eq!(agent.told(&["disable", "steady"]), "steady: disabled\n");
     assert_eq!(agent.told(&["disable", "steady"]), "steady: already disabled\n");
@@ -259,7 +253,7 @@ fn a_required_collector_that_somebody_disabled_is_not_ready() {
 
 #[test]
 fn a_pace_holds_for_a_while_and_its_end_is_the_own_interval() {
-    let agent = steady();
+    let agent = Agent::steady();
     let own = agent.collector("steady").unwrap()["interval_seconds"].as_f64();
     assert_eq!(
         agent.told(&["pace", "steady", "30ms", "--for", "1s"]),
@@ -320,7 +314,7 @@ fn a_reload_says_what_it_changed_and_what_is_wrong() {
 
 #[test]
 fn what_is_asked_of_a_collector_that_does_not_run_says_so() {
-    let agent = steady();
+    let agent = Agent::steady();
     agent.told(&["tap", "--limit", "1", "steady"]); // a name does as well as a topic
     agent.told(&["disable", "steady"]);
     agent.until("steady", "stopped", |collector| collector["phase"] == "stopped");

@@ -3,18 +3,6 @@
 use std::fs;
 
 use dropsonde_tests::{Agent, Options, fixture, wait_for};
-use serde_json::Value;
-
-fn numbers(agent: &Agent) -> Vec<u64> {
-    let lines = agent.stdout.lock().unwrap().clone();
-    lines
-        .iter()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|batch| batch["topic"] == "events.pulse.beat")
-        .flat_map(|batch| batch["records"].as_array().unwrap().clone())
-        .map(|record| record["number"].as_u64().unwrap())
-        .collect()
-}
 
 fn agent(config: &str) -> Agent {
     Agent::with(Options {
@@ -30,7 +18,7 @@ fn every_event_arrives_once_and_in_order() {
     for isolation in ["process", "thread"] {
         let agent = agent(&format!("[defaults]\nisolation = \"{isolation}\"\n"));
         let numbers = wait_for("fifty events", || {
-            let numbers = numbers(&agent);
+            let numbers = agent.beats();
             (numbers.len() >= 50).then_some(numbers)
         });
         let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
@@ -43,7 +31,7 @@ fn every_event_arrives_once_and_in_order() {
 fn an_event_source_stops_when_it_is_told_to() {
     for isolation in ["process", "thread"] {
         let mut agent = agent(&format!("[defaults]\nisolation = \"{isolation}\"\n"));
-        wait_for("events", || (numbers(&agent).len() > 5).then_some(()));
+        wait_for("events", || (agent.beats().len() > 5).then_some(()));
         fs::remove_file(agent.path("pulse.so")).unwrap();
         wait_for("its end", || agent.collector("pulse").is_none().then_some(()));
         wait_for("the end of its process", || agent.children().is_empty().then_some(()));
@@ -78,12 +66,12 @@ fn an_event_source_whose_batches_were_cut_is_well_again_when_they_are_not() {
 #[test]
 fn an_event_source_is_replaced_without_a_gap() {
     let agent = agent("");
-    wait_for("events", || (numbers(&agent).len() > 5).then_some(()));
+    wait_for("events", || (agent.beats().len() > 5).then_some(()));
     let mut other = fs::read(fixture("pulse")).unwrap();
     other.push(0); // another file, the same plugin
     agent.put("pulse.so", &other);
     agent.until("pulse", "replaced", |now| now["generation"] == 2);
-    let before = numbers(&agent).len();
-    wait_for("more events", || (numbers(&agent).len() > before + 5).then_some(()));
+    let before = agent.beats().len();
+    wait_for("more events", || (agent.beats().len() > before + 5).then_some(()));
     assert_eq!(agent.collector("pulse").unwrap()["restarts"], 0);
 }

@@ -54,22 +54,11 @@ fn a_subscriber_that_does_not_read_loses_its_own_events_and_each_is_counted() {
         // What does arrive is in order, and nothing arrives twice.
         agent.read_stdout();
         let numbers = wait_for("some thousand events", || {
-            let numbers = numbers(&agent);
+            let numbers = agent.beats();
             (numbers.len() > 5_000).then_some(numbers)
         });
         assert!(numbers.is_sorted_by(|a, b| a < b), "{isolation}");
         assert!(numbers.last().unwrap() - numbers[0] > numbers.len() as u64, "some are missing");
         assert!(agent.terminate().success());
     }
-}
-
-fn numbers(agent: &Agent) -> Vec<u64> {
-    let lines = agent.stdout.lock().unwrap().clone();
-    lines
-        .iter()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|batch| batch["topic"] == "events.pulse.beat")
-        .flat_map(|batch| batch["records"].as_array().unwrap().clone())
-        .map(|record| record["number"].as_u64().unwrap())
-        .collect()
 }

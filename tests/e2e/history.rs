@@ -74,12 +74,9 @@ fn what_is_read_is_stored_and_served_by_series_and_step() {
     // One batch of two is stored, each as it was published.
     let stored: Vec<i64> = column(&file(agent.root()), "SELECT elapsed FROM steady ORDER BY _id");
     let published = wait_for("all that are stored among those that were published", || {
-        let lines = agent.stdout.lock().unwrap().clone();
-        let batches = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let published: Vec<i64> = batches
-            .filter(|batch| batch["topic"] == "metrics.steady")
-            .map(|batch| batch["records"][0]["elapsed"].as_i64().unwrap())
-            .collect();
+        let batches = agent.published("metrics.steady");
+        let elapsed = |batch: &Value| batch["records"][0]["elapsed"].as_i64().unwrap();
+        let published: Vec<i64> = batches.iter().map(elapsed).collect();
         stored.iter().all(|value| published.contains(value)).then_some(published)
     });
     assert!(stored.len() <= published.len() / 2 + 2, "{} of {}", stored.len(), published.len());
@@ -162,11 +159,9 @@ fn queries_join_what_was_stored_with_what_is_live_and_never_write_it() {
 
 /// What was on standard output before a time, by number.
 fn beats_before(agent: &Agent, time: SystemTime) -> Vec<i64> {
-    let lines = agent.stdout.lock().unwrap().clone();
-    let batches = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let batches = agent.published("events.pulse.beat").into_iter();
     let beats = batches.filter(|batch| {
-        let read = humantime::parse_rfc3339(batch["timestamp"].as_str().unwrap()).unwrap();
-        batch["topic"] == "events.pulse.beat" && read < time
+        humantime::parse_rfc3339(batch["timestamp"].as_str().unwrap()).unwrap() < time
     });
     beats
         .flat_map(|batch| batch["records"].as_array().unwrap().clone())

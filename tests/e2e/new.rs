@@ -7,7 +7,6 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use dropsonde_tests::{Agent, Options, binary, wait_for, workspace};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::packages;
@@ -92,10 +91,7 @@ fn a_new_event_source_tells_of_what_happens() {
     );
     let agent = dropped_in(&package, &config);
     let changed = |what: &str| {
-        let lines = agent.stdout.lock().unwrap().clone();
-        let batches = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut events = batches.filter(|batch| batch["topic"] == "events.changes");
-        events.any(|batch| {
+        agent.published("events.changes").iter().any(|batch| {
             let record = &batch["records"][0];
             record["what"] == what && record["path"] == watched.to_str().unwrap()
         })

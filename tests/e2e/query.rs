@@ -1,31 +1,17 @@
 //! SQL over everything live, as people ask it.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use dropsonde_tests::{Agent, Options, fixture, plugin, wait_for};
+use dropsonde_tests::{Agent, fixture, wait_for};
 use serde_json::Value;
 
 use crate::terminal::Terminal;
 
 /// An agent with bundled collectors.
 fn bundled(interval: &str, names: &[&str]) -> Agent {
-    let file = |name: &&str| (plugin(name), format!("{name}.so"));
-    let plugins: Vec<(PathBuf, String)> = names.iter().map(file).collect();
-    let config = format!("[defaults]\ninterval = \"{interval}\"\n");
-    let agent = Agent::with(Options { config, plugins, ..Options::default() });
-    for name in names {
-        agent.running(name);
-    }
-    agent
-}
-
-fn steady() -> Agent {
-    let agent = Agent::with_plugins("", &[&fixture("steady_v1")]);
-    agent.running("steady");
-    agent
+    Agent::bundled(names, &format!("[defaults]\ninterval = \"{interval}\"\n"))
 }
 
 /// The rows of an answer.
@@ -185,7 +171,7 @@ fn watch_asks_again_and_again_and_outlives_the_agent() {
 
 #[test]
 fn what_is_wrong_is_told_and_changes_nothing() {
-    let agent = steady();
+    let agent = Agent::steady();
     for (arguments, told) in [
         (vec!["select * form steady"], "near \"form\": syntax error, at line 1, character 10"),
         (vec!["select * from stedy"], "no such table: stedy; did you mean `steady`?"),
@@ -227,7 +213,7 @@ fn what_is_wrong_is_told_and_changes_nothing() {
 
 #[test]
 fn sql_comes_from_standard_input_and_long_answers_in_parts() {
-    let agent = steady();
+    let agent = Agent::steady();
     let ask = |arguments: &[&str], sql: &str| {
         let mut command = agent.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

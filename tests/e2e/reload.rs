@@ -30,19 +30,9 @@ fn until_build(agent: &Agent, build: u64) {
     });
 }
 
-/// The batches of the main stream, in the order in which they were published.
-fn batches(agent: &Agent) -> Vec<Value> {
-    let lines = agent.stdout.lock().unwrap().clone();
-    lines
-        .iter()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|batch| batch["topic"] == "metrics.steady")
-        .collect()
-}
-
 /// No tick was missed, none came twice, and every rate is there.
 fn assert_seamless(agent: &Agent) {
-    let batches = batches(agent);
+    let batches = agent.published("metrics.steady");
     let generations: Vec<u64> =
         batches.iter().map(|batch| batch["generation"].as_u64().unwrap()).collect();
     assert!(generations.is_sorted(), "{generations:?}");
@@ -63,10 +53,12 @@ fn assert_seamless(agent: &Agent) {
 
 fn is_replaced_by(isolation: &str, replace: impl FnOnce(&Agent)) {
     let agent = agent(isolation);
-    let before = batches(&agent).len();
+    let before = agent.published("metrics.steady").len();
     replace(&agent);
     until_build(&agent, 2);
-    wait_for("batches of the new one", || (batches(&agent).len() > before + 5).then_some(()));
+    wait_for("batches of the new one", || {
+        (agent.published("metrics.steady").len() > before + 5).then_some(())
+    });
     assert_eq!(agent.collector("steady").unwrap()["generation"], 2);
     assert_eq!(agent.collector("steady").unwrap()["isolation"], isolation);
     assert_seamless(&agent);
@@ -94,8 +86,10 @@ fn a_slow_partial_copy_is_awaited_and_then_swapped_in() {
         let mut file = fs::File::create(agent.path("steady.so")).unwrap();
         for part in whole.chunks(whole.len() / 8 + 1) {
             file.write_all(part).unwrap();
-            let published = batches(agent).len();
-            wait_for("a tick meanwhile", || (batches(agent).len() > published).then_some(()));
+            let published = agent.published("metrics.steady").len();
+            wait_for("a tick meanwhile", || {
+                (agent.published("metrics.steady").len() > published).then_some(())
+            });
         }
         assert_eq!(agent.plugin("steady.so").unwrap()["rejections"], 0, "it was left alone");
     });
@@ -127,8 +121,10 @@ fn a_bad_replacement_leaves_the_old_one_running_and_says_so() {
             assert_eq!((&plugin["state"], &plugin["generation"]), (&"rejected".into(), &1.into()));
             agent.logged("the generation that was there goes on");
         }
-        let published = batches(&agent).len();
-        wait_for("ticks of the old one", || (batches(&agent).len() > published + 3).then_some(()));
+        let published = agent.published("metrics.steady").len();
+        wait_for("ticks of the old one", || {
+            (agent.published("metrics.steady").len() > published + 3).then_some(())
+        });
         assert_eq!(agent.snapshot()["steady"]["build"], 1);
         let status = agent.collector("steady").unwrap();
         assert_eq!((&status["restarts"], &status["missed_ticks"]), (&0.into(), &0.into()));
@@ -184,8 +180,10 @@ fn overwriting_a_file_whose_plugin_is_loaded_harms_nothing() {
         fs::write(&path, b"garbage").unwrap();
         agent.rejected("steady.so");
         fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
-        let published = batches(&agent).len();
-        wait_for("ticks", || (batches(&agent).len() > published + 3).then_some(()));
+        let published = agent.published("metrics.steady").len();
+        wait_for("ticks", || {
+            (agent.published("metrics.steady").len() > published + 3).then_some(())
+        });
         assert!(agent.is_alive());
         assert_eq!(agent.collector("steady").unwrap()["restarts"], 0);
     }
@@ -224,8 +222,8 @@ fn the_same_bytes_again_change_nothing() {
     agent.put("steady.so", &bytes("steady_v1"));
     agent.put("marker.so", b"rejected, and so seen");
     agent.rejected("marker.so");
-    let published = batches(&agent).len();
-    wait_for("ticks", || (batches(&agent).len() > published + 2).then_some(()));
+    let published = agent.published("metrics.steady").len();
+    wait_for("ticks", || (agent.published("metrics.steady").len() > published + 2).then_some(()));
     assert_eq!(agent.collector("steady").unwrap()["generation"], 1);
     assert_eq!(agent.children(), runner, "the runner is the same process");
 }

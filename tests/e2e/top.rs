@@ -2,23 +2,13 @@
 
 use std::process::{Command, Stdio};
 
-use dropsonde_tests::{Agent, Options, binary, fixture, plugin, wait_for};
+use dropsonde_tests::{Agent, binary, fixture, wait_for};
 use serde_json::Value;
 
 use crate::terminal::Terminal;
 
 fn bundled() -> Agent {
-    let names = ["cpu", "memory", "network", "disk"];
-    let plugins = names.map(|name| (plugin(name), format!("{name}.so"))).to_vec();
-    let agent = Agent::with(Options { plugins, ..Options::default() });
-    names.iter().for_each(|name| drop(agent.running(name)));
-    agent
-}
-
-fn steady() -> Agent {
-    let agent = Agent::with_plugins("", &[&fixture("steady_v1")]);
-    agent.running("steady");
-    agent
+    Agent::bundled(&["cpu", "memory", "network", "disk"], "")
 }
 
 fn top(agent: &Agent) -> Terminal {
@@ -93,7 +83,7 @@ fn a_crashed_collector_is_shown_with_its_error_and_restarted_by_r_and_y() {
 
 #[test]
 fn keys_disable_enable_and_restart_and_a_refusal_is_shown_in_the_agent_s_words() {
-    let agent = steady();
+    let agent = Agent::steady();
     let top = top(&agent);
     top.until("running", |text| line(text, "steady            running").map(drop));
     let runner = agent.children();
@@ -115,7 +105,7 @@ fn keys_disable_enable_and_restart_and_a_refusal_is_shown_in_the_agent_s_words()
 
 #[test]
 fn enter_looks_into_a_collector_its_streams_and_its_log() {
-    let agent = steady();
+    let agent = Agent::steady();
     let top = Terminal::start(&agent.command(&["top", "--every", "200ms"]), 40, 120);
     top.until("running", |text| line(text, "steady            running").map(drop));
     top.types("\r");
@@ -199,7 +189,7 @@ fn any_size_will_do() {
 
 #[test]
 fn q_and_ctrl_c_and_signals_give_the_terminal_back() {
-    let agent = steady();
+    let agent = Agent::steady();
     for (keys, signal, code) in [
         (Some("q"), None, 0),
         (Some("\x03"), None, 0),
@@ -224,7 +214,7 @@ fn q_and_ctrl_c_and_signals_give_the_terminal_back() {
 
 #[test]
 fn a_terminal_that_is_closed_ends_it() {
-    let agent = steady();
+    let agent = Agent::steady();
     let mut top = top(&agent);
     top.shows("connected");
     top.hang_up();
@@ -234,7 +224,7 @@ fn a_terminal_that_is_closed_ends_it() {
 
 #[test]
 fn pausing_keeps_the_figures() {
-    let agent = steady();
+    let agent = Agent::steady();
     let top = top(&agent);
     let reads = |text: &str| Some(text.split("reads ").nth(1)?.split(' ').next()?.to_owned());
     top.until("running", |text| line(text, "steady            running").map(drop));
@@ -254,7 +244,7 @@ fn pausing_keeps_the_figures() {
 
 #[test]
 fn no_color_means_none() {
-    let agent = steady();
+    let agent = Agent::steady();
     let coloured = |variable: Option<&str>| {
         let mut command = agent.command(&["top", "--every", "200ms"]);
         command.env("NO_COLOR", variable.unwrap_or_default());

@@ -11,6 +11,7 @@ mod files;
 mod follow;
 mod footprint;
 mod python;
+mod usual;
 mod web_socket;
 
 pub use agent::{Agent, Options, Remains, is_running};

@@ -10,7 +10,7 @@ use super::*;
 
 #[test]
 fn the_socket_is_this_user_s_alone_and_gone_at_the_end() {
-    let mut agent = steady();
+    let mut agent = Agent::steady();
     let meta = fs::symlink_metadata(agent.control()).unwrap();
     assert!(meta.file_type().is_socket());
     assert_eq!(meta.permissions().mode() & 0o777, 0o600);
@@ -20,7 +20,7 @@ fn the_socket_is_this_user_s_alone_and_gone_at_the_end() {
 
 #[test]
 fn a_socket_that_another_agent_has_is_a_clear_error_and_the_default_one_none() {
-    let agent = steady();
+    let agent = Agent::steady();
     let run = |control: &str| {
         let mut command = Command::new(binary());
         command.args(["run", "--listen", "127.0.0.1:0", "--control", control, "--plugins"]);
@@ -37,7 +37,7 @@ fn a_socket_that_another_agent_has_is_a_clear_error_and_the_default_one_none() {
 /// What is no gRPC, or half of it, is let go or waits for nobody; the agent goes on.
 #[test]
 fn nonsense_on_the_socket_concerns_nobody_else() {
-    let agent = steady();
+    let agent = Agent::steady();
     let settled =
         |agent: &Agent| fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count();
     let before = settled(&agent);
@@ -63,7 +63,7 @@ fn nonsense_on_the_socket_concerns_nobody_else() {
 /// Whoever asks for what can't be is answered at once, in words that reach it.
 #[test]
 fn a_name_without_end_delays_nobody() {
-    let agent = steady();
+    let agent = Agent::steady();
     let name = "y".repeat(100_000);
     for arguments in [&["get", &name][..], &["describe", &name], &["explain", &name]] {
         let refusal = agent.refused(1, arguments);
@@ -113,7 +113,7 @@ fn a_client_in_another_language_needs_only_reflection() {
         Ok(python) => python,
         Err(why) => return skipped(format!("no gRPC for Python: {why}")),
     };
-    let agent = steady();
+    let agent = Agent::steady();
     let script = workspace().join("tests/e2e/asks_by_grpc.py");
     let output = python.command().arg(script).arg(agent.control()).output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
