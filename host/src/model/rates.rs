@@ -2,7 +2,7 @@
 //!
 //! The state belongs to the slot, not to the plugin: a restart or a hot reload loses no rate.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use dropsonde_plugin_api::schema::Derived;
@@ -10,11 +10,27 @@ use dropsonde_plugin_api::schema::Derived;
 use super::batch::{ColumnData, Data, Floats, RawBatch};
 use super::stream::StreamInfo;
 
-/// Derives from each batch of a stream and the one before it.
+/// Derives from each batch of one stream and the batch before it.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
+    /// The columns that something is derived from.
+    counters: Vec<usize>,
     last: Records,
+    spare: Spare,
 }
+
+/// What is filled anew for each batch.
+#[derive(Debug, Default)]
+struct Spare {
+    now: Records,
+    /// Where each row stood in the batch before, if it is known that it is the same.
+    before: Vec<Option<usize>>,
+    /// Which row has the key of each of the batch before.
+    taken: Vec<Option<usize>>,
+}
+
+/// Batches of more rows leave no room behind for the next one.
+const KEPT: usize = 1000;
 
 /// What is kept of a batch, row by row. The rows of the next one are as a rule the same, and in
 /// the same order: they are found by walking along, and looked up only where that fails.
@@ -25,8 +41,8 @@ struct Records {
     at: Vec<Duration>,
     /// The key stands at another row too: whose values these are can't be known.
     twice: Vec<bool>,
-    /// Of each column that something is derived from; NaN is missing.
-    values: BTreeMap<usize, Vec<f64>>,
+    /// Of each counter, of all rows; NaN is missing.
+    values: Vec<f64>,
 }
 
 /// The values of the key columns, as bytes that differ where they do.
@@ -44,121 +60,116 @@ impl Rates {
         if stream.derived.is_empty() {
             return Vec::new();
         }
-        let last = std::mem::take(&mut self.last);
-        let mut now = Records::of(stream, batch);
-        let before = now.find_in(&last);
-        let column = |derived: &Derived| {
-            let mut out = Floats::with_capacity(batch.rows);
-            let mut push = |one: &dyn Fn(usize, usize) -> Option<f64>| {
-                for (row, before) in before.iter().enumerate() {
-                    let value = before.and_then(|before| one(row, before));
-                    out.push(value.filter(|value| value.is_finite()));
-                }
-            };
-            match *derived {
-                Derived::Rate { of } => {
-                    let growth = growth(&last, &now, of);
-                    push(&|row, before| {
-                        let elapsed = now.at[row].checked_sub(last.at[before])?;
-                        let growth = Some(growth(row, before)).filter(|growth| *growth >= 0.0)?;
-                        Some(growth / elapsed.as_secs_f64()) // 0 makes no finite rate
-                    });
-                }
-                Derived::Share { of, whole } => {
-                    let (part, whole) = (growth(&last, &now, of), growth(&last, &now, whole));
-                    push(&|row, before| {
-                        let whole = Some(whole(row, before)).filter(|whole| *whole > 0.0)?;
-                        let part = Some(part(row, before)).filter(|part| !part.is_nan())?;
-                        // Single parts of CPU time may step back (proc_stat(5) on iowait): that
-                        // is no time.
-                        Some((part.max(0.0) / whole * 100.0).min(100.0))
-                    });
-                }
-            }
-            ColumnData::from(out)
-        };
-        let derived = stream.derived.iter().map(column).collect();
-        self.last = now;
+        self.look_at(stream, batch);
+        let derived = stream.derived.iter().map(|derived| self.column(derived)).collect();
+        std::mem::swap(&mut self.last, &mut self.spare.now);
+        if batch.rows > KEPT {
+            self.spare = Spare::default();
+        }
         derived
+    }
+
+    fn column(&self, derived: &Derived) -> ColumnData {
+        let Spare { now, before, .. } = &self.spare;
+        let rows = before.iter().enumerate();
+        let mut out = Floats::with_capacity(before.len());
+        let mut push = |value: Option<f64>| out.push(value.filter(|value| value.is_finite()));
+        match *derived {
+            Derived::Rate { of } => {
+                let growth = self.growth(of);
+                let rate = |row: usize, before: usize| {
+                    let elapsed = now.at[row].checked_sub(self.last.at[before])?;
+                    let growth = Some(growth(row, before)).filter(|growth| *growth >= 0.0)?;
+                    Some(growth / elapsed.as_secs_f64()) // 0 makes no finite rate
+                };
+                rows.for_each(|(row, before)| push(before.and_then(|before| rate(row, before))));
+            }
+            Derived::Share { of, whole } => {
+                let (part, whole) = (self.growth(of), self.growth(whole));
+                let share = |row: usize, before: usize| {
+                    let whole = Some(whole(row, before)).filter(|whole| *whole > 0.0)?;
+                    let part = Some(part(row, before)).filter(|part| !part.is_nan())?;
+                    // Single parts of CPU time may step back (proc_stat(5) on iowait): that is
+                    // no time.
+                    Some((part.max(0.0) / whole * 100.0).min(100.0))
+                };
+                rows.for_each(|(row, before)| push(before.and_then(|before| share(row, before))));
+            }
+        }
+        ColumnData::from(out)
     }
 
     /// Notes where the counters of a new generation begin, from the batch that proved it. A
     /// counter of the kernel goes on, and nothing is to be noted; one that the plugin itself
     /// opens begins anew, and its rate goes on from here.
     pub(crate) fn rebase(&mut self, stream: &StreamInfo, batch: &RawBatch) {
-        let mut now = Records::of(stream, batch);
-        let found = now.find_in(&self.last).into_iter().enumerate();
+        self.look_at(stream, batch);
+        let found = std::mem::take(&mut self.spare.before).into_iter().enumerate();
         for (row, before) in found.filter_map(|(row, before)| Some((row, before?))) {
             let went_back = stream.derived.iter().any(|derived| {
                 let (Derived::Rate { of } | Derived::Share { of, .. }) = *derived;
+                let was = self.last.values_of(&self.counters, of).get(before);
+                let growth = self.growth(of)(row, before);
                 // Or is missing now.
-                let growth = growth(&self.last, &now, of)(row, before);
-                !self.last.values[&of][before].is_nan() && (growth.is_nan() || growth < 0.0)
+                was.is_some_and(|was| !was.is_nan()) && (growth.is_nan() || growth < 0.0)
             });
             if went_back {
-                self.last.at[before] = now.at[row];
-                for (last, now) in self.last.values.values_mut().zip(now.values.values()) {
-                    last[before] = now[row];
+                let (now, last) = (&self.spare.now, &mut self.last);
+                last.at[before] = now.at[row];
+                let (rows, rows_now) = (last.at.len(), now.at.len());
+                for counter in 0..self.counters.len() {
+                    last.values[counter * rows + before] = now.values[counter * rows_now + row];
                 }
             }
         }
     }
-}
 
-/// By how much a column's value in `now` is greater than in `last`, by their rows; NaN if one is
-/// missing.
-fn growth<'a>(
-    last: &'a Records,
-    now: &'a Records,
-    column: usize,
-) -> impl Fn(usize, usize) -> f64 + 'a {
-    let of = |records: &'a Records| records.values.get(&column).map_or(&[][..], Vec::as_slice);
-    let (last, now) = (of(last), of(now));
-    move |row, before| match (now.get(row), last.get(before)) {
-        (Some(now), Some(last)) => now - last,
-        _ => f64::NAN,
-    }
-}
-
-impl Records {
-    fn of(stream: &StreamInfo, batch: &RawBatch) -> Self {
-        let mut values = BTreeMap::new();
-        for derived in &stream.derived {
-            let (of, whole) = match *derived {
-                Derived::Rate { of } => (of, None),
-                Derived::Share { of, whole } => (of, Some(whole)),
+    /// Takes in a batch, and finds its rows in the one before.
+    fn look_at(&mut self, stream: &StreamInfo, batch: &RawBatch) {
+        if self.counters.is_empty() {
+            let of = |derived: &Derived| match *derived {
+                Derived::Rate { of } => [of, of],
+                Derived::Share { of, whole } => [of, whole],
             };
-            for index in std::iter::once(of).chain(whole) {
-                let column = batch.columns.get(index);
-                let number = |row| column.and_then(|column| column.number(row)).unwrap_or(f64::NAN);
-                let all = || (0..batch.rows).map(number).collect();
-                values.entry(index).or_insert_with(all);
-            }
+            self.counters = stream.derived.iter().flat_map(of).collect();
+            self.counters.sort_unstable();
+            self.counters.dedup();
         }
-        Self {
-            keys: Keys::of(stream, batch),
-            at: vec![Duration::from_nanos(batch.monotonic_ns); batch.rows],
-            twice: vec![false; batch.rows],
-            values,
-        }
+        self.spare.now.fill(stream, &self.counters, batch);
+        self.spare.find_in(&self.last);
     }
 
-    /// Where each row stands in `last`, if it is known that it is the same. Marks those whose key
-    /// stands twice.
-    fn find_in(&mut self, last: &Self) -> Vec<Option<usize>> {
-        let mut found = vec![None; self.at.len()];
+    /// By how much a column's value is greater than in the batch before, by its row in each; NaN
+    /// if one is missing.
+    fn growth(&self, column: usize) -> impl Fn(usize, usize) -> f64 {
+        let last = self.last.values_of(&self.counters, column);
+        let now = self.spare.now.values_of(&self.counters, column);
+        move |row, before| match (now.get(row), last.get(before)) {
+            (Some(now), Some(last)) => now - last,
+            _ => f64::NAN,
+        }
+    }
+}
+
+impl Spare {
+    /// Marks the rows whose key stands twice.
+    fn find_in(&mut self, last: &Records) {
+        let Self { now, before: found, taken } = self;
+        let rows = now.at.len();
+        found.clear();
+        found.resize(rows, None);
+        taken.clear();
+        taken.resize(last.at.len(), None);
         let mut index = None;
-        // Which row has a key of `last`, or a new one.
-        let mut taken = vec![None; last.at.len()];
         let mut new = HashMap::new();
         let mut next = 0;
-        for row in 0..found.len() {
-            let key = self.keys.get(row);
-            let is_next = last.keys.get(next) == key && !last.twice.get(next).is_some_and(|it| *it);
-            let before = match key {
-                _ if is_next => Some(next),
-                Some(key) => index.get_or_insert_with(|| last.keys.index()).get(key).copied(),
-                None => None,
+        for row in 0..rows {
+            let Some(key) = now.keys.get(row) else { continue }; // as many as there are rows
+            let is_next = last.keys.get(next) == Some(key) && !last.twice[next];
+            let before = if is_next {
+                Some(next)
+            } else {
+                index.get_or_insert_with(|| last.keys.index()).get(key).copied()
             };
             let other = match before {
                 Some(before) => {
@@ -168,26 +179,47 @@ impl Records {
                 None => new.insert(key, row),
             };
             if let Some(other) = other {
-                (self.twice[row], self.twice[other]) = (true, true);
+                (now.twice[row], now.twice[other]) = (true, true);
                 (found[row], found[other]) = (None, None);
             } else if before.is_some_and(|before| !last.twice[before]) {
                 found[row] = before;
             }
         }
-        found
+    }
+}
+
+impl Records {
+    fn fill(&mut self, stream: &StreamInfo, counters: &[usize], batch: &RawBatch) {
+        self.keys.fill(stream, batch);
+        self.at.clear();
+        self.at.resize(batch.rows, Duration::from_nanos(batch.monotonic_ns));
+        self.twice.clear();
+        self.twice.resize(batch.rows, false);
+        self.values.clear();
+        for counter in counters {
+            let column = batch.columns.get(*counter);
+            let number = |row| column.and_then(|column| column.number(row)).unwrap_or(f64::NAN);
+            self.values.extend((0..batch.rows).map(number));
+        }
+    }
+
+    fn values_of(&self, counters: &[usize], column: usize) -> &[f64] {
+        let rows = self.at.len();
+        let start = counters.binary_search(&column).ok().map(|index| index * rows);
+        start.and_then(|start| self.values.get(start..start + rows)).unwrap_or_default()
     }
 }
 
 impl Keys {
-    fn of(stream: &StreamInfo, batch: &RawBatch) -> Self {
-        let columns: Vec<&ColumnData> =
-            stream.keys().filter_map(|key| batch.columns.get(key)).collect();
-        let mut keys = Self { bytes: Vec::new(), ends: Vec::with_capacity(batch.rows) };
+    fn fill(&mut self, stream: &StreamInfo, batch: &RawBatch) {
+        self.bytes.clear();
+        self.ends.clear();
         for row in 0..batch.rows {
-            columns.iter().for_each(|column| append(&mut keys.bytes, column, row));
-            keys.ends.push(keys.bytes.len());
+            for column in stream.keys().filter_map(|key| batch.columns.get(key)) {
+                append(&mut self.bytes, column, row);
+            }
+            self.ends.push(self.bytes.len());
         }
-        keys
     }
 
     fn get(&self, row: usize) -> Option<&[u8]> {
