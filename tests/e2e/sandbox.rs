@@ -14,7 +14,7 @@ const REFUSED: &str = "errno 111"; // ECONNREFUSED: the attempt reached the netw
 
 /// Whatever the configuration allows: what needs a capability, and what nothing permits.
 const BY_CAPABILITY: [&str; 6] = ["tcp", "tcp_in_a_thread", "udp", "netlink", "exec", "perf"];
-const NEVER: [&str; 3] = ["packet", "ptrace", "unshare"];
+const NEVER: [&str; 4] = ["packet", "ptrace", "unshare", "clone"];
 /// What changes files, a process's memory among them.
 const CHANGES: [&str; 12] = [
     "create",
@@ -100,6 +100,7 @@ fn a_network_socket_needs_the_manifest_and_the_configuration() {
     all_are(&attempts, &["udp"], "ok");
     all_are(&attempts, &["netlink", "exec", "perf"], DENIED);
     all_are(&attempts, &NEVER, DENIED);
+    all_are(&attempts, &["clone3"], NO_CALL); // threads start by clone(2), and exec is above
 }
 
 #[test]
@@ -246,6 +247,7 @@ fn without_the_sandbox_all_is_permitted_and_the_log_says_so() {
         &["udp", "netlink", "create", "overwrite", "chmod", "state", "exec", "unshare", "signal"],
         "ok",
     );
+    all_are(&attempted, &["clone", "clone3"], "errno 22"); // EINVAL: they were looked at
     assert_ne!(attempted["unfiltered_threads"]["outcome"], "0");
     let text = agent.told(&["list"]);
     let expected = "not in its sandbox: files and system calls: switched off by the configuration";

@@ -2,8 +2,8 @@
 //! manifest, answer EPERM. All else is allowed: a list of what is allowed would break with each
 //! new libc. The rest of the kernel's own checks hold as ever.
 //!
-//! EPERM and not ENOSYS, but for openat2(2): no other call denied here has an older one that
-//! libraries fall back to.
+//! EPERM and not ENOSYS, but for clone3(2) and openat2(2): no other call denied here has an older
+//! one that libraries fall back to.
 
 use std::collections::BTreeMap;
 
@@ -128,12 +128,13 @@ fn program(granted: &[Capability], architecture: TargetArch) -> Result<BpfProgra
         rules.extend(without_landlock::rules(granted, std::process::id())?);
     }
     rules.insert(libc::SYS_unshare, vec![new_namespace()?]);
+    rules.insert(libc::SYS_clone, in_new_namespace()?);
     let family = foreign_family(granted)?;
     rules.insert(libc::SYS_socket, vec![family.clone()]);
     rules.insert(libc::SYS_socketpair, vec![family]);
     let denied = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture)?;
-    let mut program = refuse_x32().to_vec();
+    let mut program = [refuse_x32(), refuse_clone3()].concat();
     if inspect {
         program.extend(refuse_openat2());
     }
@@ -154,6 +155,26 @@ fn new_namespace() -> Result<SeccompRule, BackendError> {
             .into_iter()
             .collect::<Result<_, _>>()?,
     )
+}
+
+/// Matches clone(2) of a process with any namespace of its own: in one of users it would be root.
+fn in_new_namespace() -> Result<Vec<SeccompRule>, BackendError> {
+    const NAMESPACES: [i32; 7] = [
+        libc::CLONE_NEWCGROUP,
+        libc::CLONE_NEWIPC,
+        libc::CLONE_NEWNET,
+        libc::CLONE_NEWNS,
+        libc::CLONE_NEWPID,
+        libc::CLONE_NEWUSER,
+        libc::CLONE_NEWUTS,
+    ];
+    let with = |flag: i32| {
+        let flag = u64::from(flag.unsigned_abs());
+        let has_it = SeccompCmpOp::MaskedEq(flag);
+        let condition = SeccompCondition::new(0, SeccompCmpArgLen::Qword, has_it, flag)?;
+        SeccompRule::new(vec![condition])
+    };
+    NAMESPACES.into_iter().map(with).collect()
 }
 
 /// Matches a socket of a family that may not be had: all but local ones and those granted.
@@ -177,7 +198,13 @@ fn refuse_x32() -> [sock_filter; 3] {
     not_there(libc::BPF_JGE, X32)
 }
 
-/// Its flags lie in memory, where seccomp can't look. Without it, libraries use openat(2).
+/// Its flags lie in memory, where seccomp can't look. Without it, libraries use clone(2).
+fn refuse_clone3() -> [sock_filter; 3] {
+    const CLONE3: u32 = libc::SYS_clone3 as u32;
+    not_there(libc::BPF_JEQ, CLONE3)
+}
+
+/// As that of clone3(2). Without it, libraries use openat(2).
 fn refuse_openat2() -> [sock_filter; 3] {
     const OPENAT2: u32 = libc::SYS_openat2 as u32;
     not_there(libc::BPF_JEQ, OPENAT2)
