@@ -47,16 +47,26 @@ impl<C: Collector> Harness<C> {
 
     /// One round in which every stream is wanted.
     pub fn collect(&mut self) -> Result<Round> {
-        self.collect_only(&[])
+        self.round(u64::MAX)
     }
 
-    /// One round in which only the named streams are wanted; all of them if none is named.
+    /// One round in which only the named streams are wanted: none if none is named.
+    ///
+    /// # Panics
+    /// If the plugin declares no such stream.
+    #[track_caller]
     pub fn collect_only(&mut self, wanted: &[&str]) -> Result<Round> {
-        let mask = self.batch.streams.iter().enumerate().fold(0, |mask, (index, stream)| {
-            let is_wanted = wanted.is_empty() || wanted.contains(&stream.schema.name.as_str());
-            if is_wanted { mask | (1 << index) } else { mask }
-        });
-        self.batch.begin(mask);
+        let streams = C::Streams::schemas();
+        let round = Round::new(&streams);
+        for stream in wanted {
+            round.must_declare(stream);
+        }
+        let is_wanted = |index: &usize| wanted.contains(&streams[*index].name.as_str());
+        self.round((0..streams.len()).filter(is_wanted).fold(0, |mask, index| mask | (1 << index)))
+    }
+
+    fn round(&mut self, wanted: u64) -> Result<Round> {
+        self.batch.begin(wanted);
         self.collector.collect(&mut self.batch)?;
         let mut round = Round::new(&C::Streams::schemas());
         round.add(&mut self.batch);

@@ -51,13 +51,18 @@ impl Round {
     /// # Panics
     /// If the plugin declares no such stream.
     #[track_caller]
-    #[allow(clippy::panic)] // a test's assertion
     pub fn rows(&self, stream: &str) -> &[Map<String, Value>] {
+        self.must_declare(stream);
+        self.streams.get(stream).map_or(&[], Vec::as_slice)
+    }
+
+    #[track_caller]
+    #[allow(clippy::panic)] // a test's assertion
+    pub(super) fn must_declare(&self, stream: &str) {
         if !self.declared.iter().any(|name| name == stream) {
             let declared: Vec<String> = self.declared.iter().map(|name| shown(name)).collect();
             panic!("the plugin does not declare {}, only {}", shown(stream), declared.join(", "));
         }
-        self.streams.get(stream).map_or(&[], Vec::as_slice)
     }
 
     /// The same, of the stream of a type.

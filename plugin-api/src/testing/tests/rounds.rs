@@ -131,6 +131,8 @@ fn a_stream_that_is_not_declared_fails_the_test() {
     let none = "the plugin does not declare `lines`, only the main stream";
     assert_eq!(panic_of(|| assert!(round.rows("lines").is_empty())), none);
     assert_eq!(panic_of(|| drop(round.row("lines", "file", "line").clone())), none);
+    assert_eq!(panic_of(|| drop(reader.collect_only(&["lines"]))), none);
+    assert_eq!(reader.collect_only(&[""]).unwrap().rows("").len(), 1);
 }
 
 #[test]
