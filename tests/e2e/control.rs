@@ -294,6 +294,20 @@ fn a_log_is_followed_through_a_crash() {
 }
 
 #[test]
+fn a_log_that_is_followed_outlives_the_agent_and_goes_on_with_what_the_next_one_says() {
+    let agent = Agent::steady();
+    let log = Going::start(&agent, &["log", "--follow", "steady"]);
+    let is_running = || while !log.line().contains("running, was starting") {};
+    is_running();
+    agent.signal("KILL");
+    log.complaint("the agent has gone");
+    let agent = agent.ended().start_again();
+    log.complaint("the agent is back");
+    is_running();
+    agent.running("steady");
+}
+
+#[test]
 fn a_reload_says_what_it_changed_and_what_is_wrong() {
     let agent = Agent::with(Options {
         plugins: vec![(fixture("steady_v1"), "steady.so".into())],

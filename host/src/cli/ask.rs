@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::{EX_CONFIG, EX_UNAVAILABLE, Target, fail, runtime};
+use super::{EX_CONFIG, EX_UNAVAILABLE, Target, complain, fail, runtime};
 use crate::config::{Config, Sources};
 use crate::rpc::client::{Client, ClientError};
 
@@ -112,6 +112,18 @@ pub(super) async fn patiently<T, E: Into<ClientError>>(
         let _ = write!(io::stderr(), "\r\x1b[K"); // ECMA-48: erase the line
     }
     answer.map_err(refused)
+}
+
+/// The agent has gone; what is followed goes on when it is back.
+pub(super) fn told_away(reason: &str, retry_in: Duration) {
+    complain(format_args!(
+        "dropsonde: the agent has gone: {reason}; again in {:.1} s",
+        retry_in.as_secs_f64()
+    ));
+}
+
+pub(super) fn told_back() {
+    complain(format_args!("dropsonde: the agent is back"));
 }
 
 /// Writes to standard output. A reader that has gone has read enough.

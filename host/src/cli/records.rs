@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueEnum};
 
-use super::ask::{Ended, patiently, put, refused};
+use super::ask::{Ended, patiently, put, refused, told_away, told_back};
 use super::describe::PREFIXES;
 use super::{Target, complain, table};
 use crate::rpc::client::{Client, Event};
@@ -119,11 +119,8 @@ async fn follow(client: Client, args: &TapArgs) -> Ended {
                 let lost = lost.overflow + lost.replaced + lost.deadline + lost.bus;
                 complain(format_args!("dropsonde: too slow: {lost} batches were lost"));
             }
-            Event::Away { reason, retry_in } => complain(format_args!(
-                "dropsonde: the agent has gone: {reason}; again in {:.1} s",
-                retry_in.as_secs_f64()
-            )),
-            Event::Back => complain(format_args!("dropsonde: the agent is back")),
+            Event::Away { reason, retry_in } => told_away(&reason, retry_in),
+            Event::Back => told_back(),
         }
     }
     Ok(())

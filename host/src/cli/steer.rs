@@ -8,9 +8,9 @@ use clap::Args;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use super::ask::{Ended, patiently, put, put_json, refused};
+use super::ask::{Ended, patiently, put, put_json, refused, told_away, told_back};
 use super::{EX_CONFIG, Target, fail};
-use crate::rpc::client::Client;
+use crate::rpc::client::{Client, LogEvent};
 use crate::rpc::proto::{
     LogLine, ReloadRequest, RestartRequest, SetEnabledRequest, SetIntervalRequest, TailLogRequest,
 };
@@ -145,20 +145,30 @@ pub(super) fn log(args: &LogArgs) -> ExitCode {
 }
 
 async fn tail(client: Client, args: &LogArgs) -> Ended {
-    let request = TailLogRequest {
-        collector: args.collector.clone(),
-        lines: args.lines,
-        no_follow: !args.follow,
-    };
-    let lines = patiently(&args.collector, client.rpc().tail_log(request)).await?;
-    let mut lines = lines.into_inner();
-    while let Some(line) = lines.message().await.map_err(refused)? {
+    let request =
+        TailLogRequest { collector: args.collector.clone(), lines: args.lines, no_follow: true };
+    let show = |line: LogLine| {
         if line.lost > 0 && !args.json {
             put(&format!("({} lines were lost)\n", line.lost))?;
         }
-        put(&shown(line, args.json))?;
+        put(&shown(line, args.json))
+    };
+    if !args.follow {
+        let lines = patiently(&args.collector, client.rpc().tail_log(request)).await?;
+        let mut lines = lines.into_inner();
+        while let Some(line) = lines.message().await.map_err(refused)? {
+            show(line)?;
+        }
+        return Ok(());
     }
-    Ok(())
+    let mut following = client.follow_log(request);
+    loop {
+        match following.next().await.map_err(refused)? {
+            LogEvent::Line(line) => show(line)?,
+            LogEvent::Away { reason, retry_in } => told_away(&reason, retry_in),
+            LogEvent::Back => told_back(),
+        }
+    }
 }
 
 /// A line of a log: without what a terminal would take for a command, or as JSON.

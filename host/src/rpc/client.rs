@@ -28,12 +28,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Response, Status, Streaming};
 
 use super::from_proto;
 use super::proto::control_client::ControlClient;
 use super::proto::subscribe_reply::Kind;
-use super::proto::{Losses, SubscribeReply, SubscribeRequest};
+use super::proto::{LogLine, Losses, SubscribeReply, SubscribeRequest, TailLogRequest};
 use crate::model::Batch;
 
 /// Largest message that is taken: a snapshot of many processes.
@@ -122,15 +122,14 @@ impl Client {
 
     /// Subscribes, and goes on after the agent was away.
     pub fn follow(&self, request: SubscribeRequest) -> Following {
-        Following {
-            rpc: self.rpc(),
-            request,
-            taken: 0,
-            replies: None,
-            pause: FIRST_PAUSE,
-            away: false,
-            was_there: false,
-        }
+        Following { rpc: self.rpc(), request, taken: 0, replies: Lasting::default() }
+    }
+
+    /// Follows a collector's log, and goes on after the agent was away, with all that the one that
+    /// is there then has kept. `no_follow` of the request is not heeded.
+    pub fn follow_log(&self, request: TailLogRequest) -> FollowingLog {
+        let request = TailLogRequest { no_follow: false, ..request };
+        FollowingLog { rpc: self.rpc(), request, replies: Lasting::default() }
     }
 }
 
@@ -152,18 +151,29 @@ pub enum Event {
     Back,
 }
 
+/// What a log that is followed brings.
+#[derive(Debug)]
+pub enum LogEvent {
+    /// A line.
+    Line(LogLine),
+    /// As [`Event::Away`].
+    Away {
+        /// Why.
+        reason: String,
+        /// The pause.
+        retry_in: Duration,
+    },
+    /// As [`Event::Back`].
+    Back,
+}
+
 /// A subscription that outlives its connection.
 pub struct Following {
     rpc: ControlClient<Channel>,
     request: SubscribeRequest,
     /// Batches so far.
     taken: u64,
-    replies: Option<Streaming<SubscribeReply>>,
-    /// Before the next attempt.
-    pause: Duration,
-    /// The last event said that the agent has gone.
-    away: bool,
-    was_there: bool,
+    replies: Lasting<SubscribeReply>,
 }
 
 impl Following {
@@ -174,12 +184,89 @@ impl Following {
         if self.request.limit > 0 && self.taken >= self.request.limit {
             return Ok(None);
         }
+        loop {
+            let (rpc, request) = (&self.rpc, &self.request);
+            let limit = request.limit.saturating_sub(self.taken);
+            let ask = async {
+                rpc.clone().subscribe(SubscribeRequest { limit, ..request.clone() }).await
+            };
+            let kind = match self.replies.next(ask).await? {
+                Came::Reply(reply) => reply.kind,
+                Came::Away { reason, retry_in } => {
+                    return Ok(Some(Event::Away { reason, retry_in }));
+                }
+                Came::Back => return Ok(Some(Event::Back)),
+            };
+            match kind {
+                Some(Kind::Batch(batch)) => {
+                    self.taken += 1;
+                    return Ok(Some(Event::Batch(Box::new(from_proto::batch(batch)))));
+                }
+                Some(Kind::Lost(lost)) => return Ok(Some(Event::Lost(lost))),
+                None => {} // of a newer agent
+            }
+        }
+    }
+}
+
+/// A log that outlives the connection by which it is followed.
+pub struct FollowingLog {
+    rpc: ControlClient<Channel>,
+    request: TailLogRequest,
+    replies: Lasting<LogLine>,
+}
+
+impl FollowingLog {
+    /// What comes next. Fails and may be cancelled as [`Following::next`].
+    pub async fn next(&mut self) -> Result<LogEvent, ClientError> {
+        let (rpc, request) = (&self.rpc, &self.request);
+        let ask = async { rpc.clone().tail_log(request.clone()).await };
+        let came = self.replies.next(ask).await?;
+        Ok(match came {
+            Came::Reply(line) => LogEvent::Line(line),
+            Came::Away { reason, retry_in } => LogEvent::Away { reason, retry_in },
+            Came::Back => {
+                self.request.lines = u32::MAX; // all of them are new
+                LogEvent::Back
+            }
+        })
+    }
+}
+
+/// Replies without end, which are asked for anew when their connection breaks.
+struct Lasting<T> {
+    replies: Option<Streaming<T>>,
+    /// Before the next attempt.
+    pause: Duration,
+    /// The last that came was that the agent has gone.
+    away: bool,
+    was_there: bool,
+}
+
+enum Came<T> {
+    Reply(T),
+    Away { reason: String, retry_in: Duration },
+    Back,
+}
+
+impl<T> Default for Lasting<T> {
+    fn default() -> Self {
+        Self { replies: None, pause: FIRST_PAUSE, away: false, was_there: false }
+    }
+}
+
+impl<T> Lasting<T> {
+    /// What comes next. `ask` is awaited if there is no connection.
+    async fn next(
+        &mut self,
+        ask: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
+    ) -> Result<Came<T>, ClientError> {
         if self.away {
             tokio::time::sleep(self.pause).await;
             self.pause = longer(self.pause);
         }
-        let status = match self.receive().await {
-            Ok(event) => return Ok(Some(event)),
+        let status = match self.receive(ask).await {
+            Ok(came) => return Ok(came),
             Err(status) => status,
         };
         self.replies = None;
@@ -187,39 +274,31 @@ impl Following {
             return Err(status.into());
         }
         self.away = true;
-        let reason = status.message().to_owned();
-        Ok(Some(Event::Away { reason, retry_in: self.pause }))
+        Ok(Came::Away { reason: status.message().to_owned(), retry_in: self.pause })
     }
 
-    async fn receive(&mut self) -> Result<Event, Status> {
-        loop {
-            let Some(replies) = &mut self.replies else {
-                let left = self.request.limit.saturating_sub(self.taken);
-                let request = SubscribeRequest { limit: left, ..self.request.clone() };
-                self.replies = Some(self.rpc.subscribe(request).await?.into_inner());
+    async fn receive(
+        &mut self,
+        ask: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
+    ) -> Result<Came<T>, Status> {
+        let replies = match &mut self.replies {
+            Some(replies) => replies,
+            none => {
+                let replies = none.insert(ask.await?.into_inner());
                 self.was_there = true;
                 self.pause = FIRST_PAUSE;
                 if std::mem::take(&mut self.away) {
-                    return Ok(Event::Back);
+                    return Ok(Came::Back);
                 }
-                continue;
-            };
-            match replies.message().await? {
-                Some(SubscribeReply { kind: Some(Kind::Batch(batch)) }) => {
-                    self.taken += 1;
-                    return Ok(Event::Batch(Box::new(from_proto::batch(batch))));
-                }
-                Some(SubscribeReply { kind: Some(Kind::Lost(lost)) }) => {
-                    return Ok(Event::Lost(lost));
-                }
-                Some(SubscribeReply { kind: None }) => {} // of a newer agent
-                None => return Err(Status::unavailable("the agent has ended")),
+                replies
             }
-        }
+        };
+        let reply = replies.message().await?;
+        reply.map(Came::Reply).ok_or_else(|| Status::unavailable("the agent has ended"))
     }
 
     /// Whether it may be otherwise in a moment. An agent that has just started does not know all
-    /// streams yet.
+    /// streams and collectors yet.
     fn is_passing(&self, status: &Status) -> bool {
         match status.code() {
             Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled => self.was_there,

@@ -52,7 +52,7 @@ fn once_the_time_is_over_no_more_is_tried() {
 #[test]
 fn a_load_that_does_not_come_back_fails_though_the_time_is_over() {
     let mut command =
-        faulty_command("stop_on_thread", 1, &["--rounds", "5", "--reloads", "3", "--time", "3s"]);
+        faulty_command("stop_on_thread", 1, &["--rounds", "5", "--reloads", "3", "--time", "10s"]);
     let found = Found::by(command.env("DROPSONDE__DEFAULTS__DEADLINE", "500ms"));
     found.fails("reload.outcome", "load 1: deadline 500ms exceeded");
 }
