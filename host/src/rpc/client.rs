@@ -224,11 +224,11 @@ impl FollowingLog {
         let came = self.replies.next(ask).await?;
         Ok(match came {
             Came::Reply(line) => LogEvent::Line(line),
-            Came::Away { reason, retry_in } => LogEvent::Away { reason, retry_in },
-            Came::Back => {
-                self.request.lines = u32::MAX; // all of them are new
-                LogEvent::Back
+            Came::Away { reason, retry_in } => {
+                self.request.lines = u32::MAX; // all that the next agent has kept is new
+                LogEvent::Away { reason, retry_in }
             }
+            Came::Back => LogEvent::Back,
         })
     }
 }

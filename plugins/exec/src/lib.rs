@@ -133,6 +133,8 @@ struct Exec {
     exit_code: Option<i32>,
     last_good: Option<Instant>,
     refused: u64,
+    /// What was refused and is in the log.
+    told: Option<String>,
 }
 
 impl Collector for Exec {
@@ -157,7 +159,8 @@ impl Collector for Exec {
             prefix: settings.prefix,
         };
         let stream = (settings.mode == Mode::Stream).then(Stream::new);
-        Ok(Self { command, host, stream, exit_code: None, last_good: None, refused: 0 })
+        let (exit_code, last_good, refused, told) = (None, None, 0, None);
+        Ok(Self { command, host, stream, exit_code, last_good, refused, told })
     }
 
     fn collect(&mut self, out: &mut Batch) -> Result<()> {
@@ -181,7 +184,8 @@ impl Collector for Exec {
         if round.is_new {
             self.refused += reading.refused;
         }
-        reading.report(&format!("`{}`", self.command.name()), round.is_new, out, &self.host);
+        let is_news = round.is_new && reading.is_news(&mut self.told);
+        reading.report(&format!("`{}`", self.command.name()), is_news, out, &self.host);
         out.push(Health {
             up,
             duration_seconds: round.duration.map(|duration| duration.as_secs_f64()),

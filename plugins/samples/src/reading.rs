@@ -72,6 +72,14 @@ impl Reading {
         (!texts.is_empty()).then(|| texts.join("; "))
     }
 
+    /// Whether something was refused that is not what was told last, which is replaced.
+    pub fn is_news(&self, told: &mut Option<String>) -> bool {
+        let texts = self.texts();
+        let is_news = texts.is_some() && texts != *told;
+        *told = texts;
+        is_news
+    }
+
     /// Reports what was refused of `source` in a round: to everybody what is wrong where, to the
     /// log what stands there, unless it was shown in a round before.
     pub fn report(&self, source: &str, is_new: bool, out: &mut Batch, host: &Host) {

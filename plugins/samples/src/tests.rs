@@ -140,3 +140,14 @@ fn a_reading_names_some_faults_and_counts_all() {
     let faults = reading.faults().unwrap();
     assert!(faults.starts_with("line 1: ") && faults.ends_with("; and 4 more"), "{faults}");
 }
+
+#[test]
+fn what_is_refused_again_is_no_news_and_what_differs_is() {
+    let mut told = None;
+    let mut is_news = |text: &str| Format::Prometheus.read(text.as_bytes()).is_news(&mut told);
+    assert!(is_news("a b\n"));
+    assert!(!is_news("a b\n"), "it was told");
+    assert!(is_news("a c\n"));
+    assert!(!is_news("a 1\n"), "nothing is refused");
+    assert!(is_news("a c\n"), "it is back");
+}

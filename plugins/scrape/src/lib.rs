@@ -53,6 +53,8 @@ struct Scrape {
     agent: Agent,
     last_good: Option<Instant>,
     refused: u64,
+    /// What was refused and is in the log.
+    told: Option<String>,
 }
 
 /// What is asked for: the older format first, since of OpenMetrics only what is the same is read.
@@ -75,7 +77,7 @@ impl Collector for Scrape {
             .proxy(None) // the endpoint is near, and the environment is the agent's
             .build()
             .new_agent();
-        Ok(Self { settings, host, agent, last_good: None, refused: 0 })
+        Ok(Self { settings, host, agent, last_good: None, refused: 0, told: None })
     }
 
     fn collect(&mut self, out: &mut Batch) -> Result<()> {
@@ -98,7 +100,8 @@ impl Collector for Scrape {
         reading.samples.retain(|sample| self.is_wanted(&sample.metric));
         let settings = &self.settings;
         let reading = reading.labelled(&settings.labels.0, settings.honor_labels);
-        reading.report(&settings.url.to_string(), true, out, &self.host);
+        let is_news = reading.is_news(&mut self.told);
+        reading.report(&settings.url.to_string(), is_news, out, &self.host);
         self.refused += reading.refused;
         out.push(Health {
             up,

@@ -1,5 +1,6 @@
 //! Orders of a person, carried out.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dropsonde_plugin_api::abi::Kind;
@@ -92,7 +93,8 @@ impl Core {
     fn unknown(&self, collector: &str) -> SteerError {
         let plugins = self.plugins.images().map(|image| image.manifest.name.as_str());
         let names = self.config.collectors.keys().map(String::as_str).chain(plugins);
-        let names: Vec<&str> = names.filter(|name| self.configured(name).is_some()).collect();
+        let names: BTreeSet<&str> = names.filter(|name| self.configured(name).is_some()).collect();
+        let names: Vec<&str> = names.into_iter().collect();
         let hint = if names.is_empty() {
             "none is there yet".to_owned()
         } else {

@@ -20,8 +20,11 @@ pub(super) struct Outbox {
     most: u64,
     next: u64,
     counts: Counts,
-    /// The last thing that was said of the disk, so that it is said once.
+    /// What was said and still holds, so that it is said once: that the disk takes none, that it
+    /// gives none back, and that the oldest give way.
     complained: bool,
+    unreadable: bool,
+    losing: bool,
 }
 
 struct Waiting {
@@ -53,7 +56,9 @@ impl Outbox {
     pub(super) async fn open(store: Store, most: u64, counts: Counts) -> Self {
         let store = Arc::new(store);
         let (waiting, next) = (VecDeque::new(), 0);
-        let mut outbox = Self { store, waiting, most, next, counts, complained: false };
+        let (complained, unreadable, losing) = (false, false, false);
+        let mut outbox =
+            Self { store, waiting, most, next, counts, complained, unreadable, losing };
         match outbox.on_disk(Store::scan).await {
             Some(Ok((found, damaged))) => {
                 outbox.counts.dropped(Dropped::Damaged, damaged);
@@ -88,7 +93,7 @@ impl Outbox {
     }
 
     /// The oldest request. One that is gone or damaged is dropped and counted; one that can't be
-    /// read now waits on.
+    /// read now waits on, and what is in memory goes first.
     pub(super) async fn take(&mut self) -> Result<Option<Taken>, ReadError> {
         while let Some(Waiting { number, size, memory }) = self.waiting.pop_front() {
             self.tell();
@@ -98,19 +103,33 @@ impl Outbox {
             let read = self.on_disk(move |store| store.read(number)).await;
             let (cause, error) = match read {
                 None => break,
-                Some(Ok(request)) => return Ok(Some(Taken { number, on_disk: true, request })),
+                Some(Ok(request)) => {
+                    self.unreadable = false;
+                    return Ok(Some(Taken { number, on_disk: true, request }));
+                }
                 Some(Err(error @ ReadError::Damaged(_))) => (Dropped::Damaged, error),
                 Some(Err(error @ ReadError::Gone(_))) => (Dropped::Gone, error),
                 Some(Err(error @ ReadError::Io(..))) => {
+                    if !std::mem::replace(&mut self.unreadable, true) {
+                        tracing::warn!("an OTLP request waits until it can be read back: {error}");
+                    }
                     self.waiting.push_front(Waiting { number, size, memory });
+                    let in_memory = self.take_from_memory();
                     self.tell();
-                    return Err(error);
+                    return in_memory.map(Some).ok_or(error);
                 }
             };
             tracing::warn!("a request that waited for OTLP export is lost: {error}");
             self.counts.dropped(cause, 1);
         }
+        self.losing = false;
         Ok(None)
+    }
+
+    fn take_from_memory(&mut self) -> Option<Taken> {
+        let index = self.waiting.iter().position(|waiting| waiting.memory.is_some())?;
+        let Waiting { number, memory, .. } = self.waiting.remove(index)?;
+        Some(Taken { number, on_disk: false, request: memory? })
     }
 
     /// A request that need not be sent any more.
@@ -172,6 +191,11 @@ impl Outbox {
                 self.on_disk(move |store| store.remove(gone.number)).await;
             }
             self.counts.dropped(Dropped::QueueFull, 1);
+            if !std::mem::replace(&mut self.losing, true) {
+                tracing::warn!(
+                    "the queue of OTLP export is full: the oldest requests are dropped, and counted"
+                );
+            }
         }
         self.tell();
     }
@@ -191,7 +215,8 @@ impl Outbox {
 
     fn complain(&mut self, error: &str) {
         if !std::mem::replace(&mut self.complained, true) {
-            tracing::warn!("OTLP requests wait in memory, {MEMORY} bytes at most: {error}");
+            let most = MEMORY.min(self.most);
+            tracing::warn!("OTLP requests wait in memory, {most} bytes at most: {error}");
         }
     }
 

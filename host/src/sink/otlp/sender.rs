@@ -16,6 +16,8 @@ use super::{END, Request, Signal};
 /// Pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Pause where nothing can be read back of what waits on disk.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(5);
 /// Longest pause that a receiver may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(600);
 /// What is left of the time to end when sending gives way to saving.
@@ -31,6 +33,8 @@ pub(super) struct Sender {
     /// Failures in a row, and when the next try is due.
     failures: u32,
     pause: Option<Instant>,
+    /// The log says that the receiver takes none, or refuses.
+    is_told: bool,
     /// The last refusal that was logged.
     refusal: String,
 }
@@ -43,9 +47,9 @@ struct UnderWay {
 
 impl Sender {
     pub(super) fn new(signal: Signal, client: Client, outbox: Outbox, counts: Counts) -> Self {
-        let (client, under_way, pause) = (Some(client), None, None);
-        let refusal = String::new();
-        Self { signal, client, outbox, counts, under_way, failures: 0, pause, refusal }
+        let (client, under_way, failures, pause) = (Some(client), None, 0, None);
+        let (is_told, refusal) = (false, String::new());
+        Self { signal, client, outbox, counts, under_way, failures, pause, is_told, refusal }
     }
 
     /// Until it is told to stop; what is left then is on disk.
@@ -75,7 +79,10 @@ impl Sender {
         match self.outbox.take().await {
             Ok(Some(taken)) => self.send(taken),
             Ok(None) => {}
-            Err(error) => self.later("unreadable", &error.to_string(), None),
+            Err(error) => {
+                self.counts.failed("unreadable", &error.to_string());
+                self.pause = Some(Instant::now() + UNREADABLE_PAUSE);
+            }
         }
     }
 
@@ -112,41 +119,36 @@ impl Sender {
                     ));
                 }
                 self.counts.sent(taken.items(), rejected);
-                self.well();
+                self.failures = 0;
+                if std::mem::take(&mut self.is_told) {
+                    tracing::info!(signal = self.signal.name(), "OTLP export goes on");
+                }
                 self.outbox.done(taken).await;
             }
             Outcome::Refused(message) => {
                 self.counts.failed("refused", &message);
                 self.counts.dropped(Dropped::Refused, 1);
                 self.refused(&message);
-                self.well();
+                (self.failures, self.is_told) = (0, true);
                 self.outbox.done(taken).await;
             }
             Outcome::Again { cause, message, after } => {
-                let message = format!("its receiver: {message}");
-                self.later(cause.name(), &message, after);
+                self.counts.failed(cause.name(), &message);
+                let pause = pause(self.failures, after, fastrand::f64());
+                if self.failures == 0 {
+                    self.is_told = true;
+                    let signal = self.signal.name();
+                    let again = format!("again in {:.1} s", pause.as_secs_f64());
+                    tracing::warn!(
+                        signal,
+                        "OTLP export waits for its receiver: {message}; {again}"
+                    );
+                }
+                self.failures = self.failures.saturating_add(1);
+                self.pause = Some(Instant::now() + pause);
                 self.outbox.back(taken).await;
             }
         }
-    }
-
-    /// Tries no more for a while.
-    fn later(&mut self, cause: &'static str, what: &str, after: Option<Duration>) {
-        self.counts.failed(cause, what);
-        if self.failures == 0 {
-            tracing::warn!(signal = self.signal.name(), "OTLP export waits for {what}");
-        }
-        let pause = pause(self.failures, after, fastrand::f64());
-        self.failures = self.failures.saturating_add(1);
-        self.pause = Some(Instant::now() + pause);
-    }
-
-    /// The receiver answers.
-    fn well(&mut self) {
-        if self.failures > 0 {
-            tracing::info!(signal = self.signal.name(), "OTLP export goes on");
-        }
-        self.failures = 0;
     }
 
     /// Says so once, not for each request.

@@ -106,6 +106,10 @@ async fn what_can_not_be_read_now_waits_on_and_what_is_gone_is_counted() {
         assert!(outbox.take().await.is_err());
         assert_eq!(place.status.now().metrics.queued_requests, 2);
     }
+    // What is in memory does not wait for it.
+    let memory = Waiting { number: 2, size: 1, memory: Some(request("c")) };
+    outbox.waiting.push_back(memory);
+    assert_eq!(outbox.take().await.unwrap().unwrap().body(), "c");
     std::fs::remove_dir(&file).unwrap();
     std::fs::rename(&aside, &file).unwrap();
     let taken = outbox.take().await.unwrap().unwrap();
