@@ -4,7 +4,6 @@ use super::*;
 
 /// As an author writes it who forgot deny_unknown_fields.
 #[derive(Debug, Deserialize)]
-#[allow(dead_code)] // filled, never read
 struct Lenient {
     label: String,
     #[serde(default)]
@@ -14,14 +13,12 @@ struct Lenient {
 }
 
 #[derive(Debug, Deserialize)]
-#[allow(dead_code)] // filled, never read
 struct Limits {
     most: u64,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code)] // filled, never read
 struct Strict {
     label: String,
 }
@@ -40,7 +37,9 @@ fn is(path: &str, message: &str) -> (String, String) {
 fn settings_that_fit_are_read() {
     let json = r#"{"label": "x", "limits": {"most": 3}, "rules": [{"most": 4}]}"#;
     let settings: Lenient = parse_settings(json).unwrap();
-    assert_eq!((settings.label.as_str(), settings.rules[0].most), ("x", 4));
+    let limits = settings.limits.map(|limits| limits.most);
+    assert_eq!((settings.label.as_str(), limits, settings.rules[0].most), ("x", Some(3), 4));
+    assert_eq!(parse_settings::<Strict>(r#"{"label": "x"}"#).unwrap().label, "x");
 }
 
 #[test]
