@@ -8,6 +8,7 @@
 //! given as ratios where they have an OpenTelemetry name. Text has no place here. Streams of
 //! samples have names of their own.
 
+mod family;
 mod history;
 mod left_out;
 mod naming;
@@ -16,13 +17,11 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::hash::{BuildHasher, RandomState};
-use std::ops::Range;
 use std::sync::Arc;
 
-use hashbrown::HashTable;
+use family::Family;
 
 pub(crate) use left_out::LeftOut;
 pub(super) use naming::name_of;
@@ -55,18 +54,6 @@ pub(crate) struct Made {
     pub(crate) left_out: BTreeMap<String, LeftOut>,
 }
 
-struct Family {
-    kind: &'static str,
-    help: String,
-    samples: String,
-    /// What tells the samples apart, by its hash: what follows the family's name in each, which
-    /// is the rest of the name, and the labels.
-    seen: HashTable<(u64, Range<usize>)>,
-    /// The same of samples that will come, in whose place nobody else's may stand.
-    kept: HashSet<String>,
-    hasher: RandomState,
-}
-
 /// The page of these batches and of the host itself.
 pub(crate) fn page(batches: &[Arc<Batch>], status: &Status) -> Made {
     let mut page = Page::default();
@@ -79,28 +66,6 @@ pub(crate) fn page(batches: &[Arc<Batch>], status: &Status) -> Made {
     page.samples(samples, status.host.start_time_seconds);
     let left_out = std::mem::take(&mut page.left_out);
     Made { text: page.render(), left_out }
-}
-
-impl Family {
-    /// Whether a sample stands in it, or will.
-    fn is_taken(&self) -> bool {
-        !(self.seen.is_empty() && self.kept.is_empty())
-    }
-
-    /// Notes what tells a sample apart, by its place in `samples`. False if another has it.
-    fn take(&mut self, place: Range<usize>) -> bool {
-        let told_apart_by = &self.samples[place.clone()];
-        let hash = self.hasher.hash_one(told_apart_by);
-        let is_it =
-            |(_, other): &(u64, Range<usize>)| self.samples[other.clone()] == *told_apart_by;
-        if self.seen.find(hash, is_it).is_some()
-            || (!self.kept.is_empty() && self.kept.contains(told_apart_by))
-        {
-            return false;
-        }
-        self.seen.insert_unique(hash, (hash, place), |(hash, _)| *hash);
-        true
-    }
 }
 
 impl Page {
@@ -164,14 +129,7 @@ impl Page {
         }
         let family = self.families.len();
         self.by_name.insert(name.to_owned(), family);
-        self.families.push(Family {
-            kind,
-            help: help.to_owned(),
-            samples: String::new(),
-            seen: HashTable::new(),
-            kept: HashSet::new(),
-            hasher: RandomState::new(),
-        });
+        self.families.push(Family::new(kind, help));
         family
     }
 
